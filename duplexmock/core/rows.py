@@ -1,0 +1,49 @@
+"""Rows: what the tap says and the store keeps, as plain tuples.
+
+A recording passes a million messages a second at its best; a frozen dataclass a message would cost as much as all the
+rest (bench: `recorded, of the pump`). So between wire and store, and in the file, an event is a tuple, and becomes a
+value of events.py when it is read. All rows of one read share its time, which is therefore not in them.
+
+    (CLIENT_MESSAGE | SERVER_MESSAGE, call, flags, payload)      the hot ones
+    (CLIENT_PART | SERVER_PART, call, piece)                     the next piece of a message that is under way; the
+                                                                 message row that follows carries the last piece
+    (CLIENT_HEADER, call, ClientHeader, connection, stream_id)   opens a call
+    (CLIENT_HALF_CLOSE | CANCEL | SERVER_HEADER | SERVER_TRAILER | RESET, call, event)
+    (RESET_AFTER, call, code)                                    the server's RST_STREAM behind its trailer
+    (DAMAGED, call, reason)                                      the rest of the call cannot be read
+    (OPENED, number, Connection)   (SETTINGS, number, Settings)   (GOAWAY, number, GoAway)   (CLOSED, number, Closed)
+
+`call` is the number of the session, `number` that of the connection; both count from 1 over the whole recording.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+Row = tuple[Any, ...]
+
+
+class RowKind(IntEnum):
+    """The first element of a row. The numbers are those of the file format: never change one."""
+
+    CLIENT_MESSAGE = 0
+    SERVER_MESSAGE = 1
+    CLIENT_PART = 2
+    SERVER_PART = 3
+    CLIENT_HEADER = 4
+    CLIENT_HALF_CLOSE = 5
+    CANCEL = 6
+    SERVER_HEADER = 7
+    SERVER_TRAILER = 8
+    RESET = 9
+    RESET_AFTER = 10
+    DAMAGED = 11
+    OPENED = 12
+    SETTINGS = 13
+    GOAWAY = 14
+    CLOSED = 15
+
+
+FIRST_OF_CONNECTION = RowKind.OPENED
+"""Rows of this kind and higher belong to a connection, the others to a call."""
