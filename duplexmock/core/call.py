@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import Enum
 
 from duplexmock.core.events import (
+    CLIENT_EVENTS,
     Cancel,
     ClientHalfClose,
     ClientHeader,
@@ -68,7 +69,7 @@ class Lanes:
         """Tell whether an event of this type may come next."""
         if self.client is LaneState.IDLE and kind is not ClientHeader:
             return False
-        return (self.client, kind) in NEXT or (self.server, kind) in NEXT
+        return (self.client if kind in CLIENT_EVENTS else self.server, kind) in NEXT
 
     def advance(self, event: Event) -> None:
         """Take one event; ProtocolError where it may not come next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from duplexmock.core.events import Side
@@ -58,3 +58,16 @@ class Connection:
     settings: tuple[Settings, ...] = ()
     goaways: tuple[GoAway, ...] = ()
     closed: Closed | None = None
+
+
+def told(connection: Connection, what: Settings | GoAway | Closed) -> Connection:
+    """Return the connection with one more thing known of it."""
+    match what:
+        case Settings():
+            return replace(connection, settings=(*connection.settings, what))
+        case GoAway():
+            return replace(connection, goaways=(*connection.goaways, what))
+        case Closed():
+            return replace(connection, closed=what)
+        case _:
+            raise TypeError(f"{what!r} is not said of a connection")

@@ -24,6 +24,7 @@ how many words it admits is counted by dynamic programming over the cuts.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -64,8 +65,7 @@ class Order:
         waits: dict[Side, list[int]] = {Side.CLIENT: [], Side.SERVER: []}
         for entry in session.entries:
             side = side_of(entry.event)
-            latest_ns = entry.at_ns - slack_ns
-            earlier = sum(1 for at_ns in seen[side.other] if at_ns <= latest_ns)
+            earlier = bisect_right(seen[side.other], entry.at_ns - slack_ns)
             waits[side].append(max(earlier, 1) if side is Side.SERVER else earlier)
             seen[side].append(entry.at_ns)
         return cls(tuple(waits[Side.CLIENT]), tuple(waits[Side.SERVER]))
@@ -91,14 +91,11 @@ class Order:
         """Demand exactly this interleaving: `><>><<` spells every event of both lanes, headers and endings included."""
         client: list[int] = []
         server: list[int] = []
-        for position, arrow in enumerate(word, start=1):
-            match arrow:
-                case ">":
-                    client.append(len(server))
-                case "<":
-                    server.append(len(client))
-                case _:
-                    raise ScriptError(f"word {word!r}: letter {position} is {arrow!r}; a word is spelled with > and <")
+        for side in _spelled(word):
+            if side is Side.CLIENT:
+                client.append(len(server))
+            else:
+                server.append(len(client))
         return cls(tuple(client), tuple(server))
 
     def allows(self, side: Side, client: int, server: int) -> bool:
@@ -110,8 +107,7 @@ class Order:
     def admits(self, word: str) -> bool:
         """Tell whether this interleaving, from the first event to the last, keeps the order."""
         client = server = 0
-        for arrow in word:
-            side = Side(arrow)
+        for side in _spelled(word):
             if not self.allows(side, client, server):
                 return False
             client += side is Side.CLIENT
@@ -143,8 +139,24 @@ class Order:
                 raise ScriptError(f"order: client event {client + 1} and server event {server + 1} wait for each other")
 
 
+def _spelled(word: str) -> tuple[Side, ...]:
+    for position, letter in enumerate(word, start=1):
+        if letter not in _SIDES:
+            raise ScriptError(f"word {word!r}: letter {position} is {letter!r}; a word is spelled with > and <")
+    return tuple(_SIDES[letter] for letter in word)
+
+
 def _check_lane(name: str, waits: Sequence[int], others: int) -> None:
-    if any(later < earlier for earlier, later in pairwise(waits)):
-        raise ScriptError(f"order: the {name}'s numbers {tuple(waits)} fall; a lane is FIFO, they only grow")
-    if waits and not 0 <= waits[0] <= waits[-1] <= others:
-        raise ScriptError(f"order: the {name} waits for event {waits[-1]} of {others}")
+    for position, (earlier, later) in enumerate(pairwise(waits), start=2):
+        if later < earlier:
+            raise ScriptError(
+                f"order: {name} event {position} waits for {later}, the one before it for {earlier}; "
+                "a lane is FIFO, its numbers only grow"
+            )
+    if waits and waits[0] < 0:
+        raise ScriptError(f"order: {name} event 1 waits for {waits[0]}; what waits for nothing has 0")
+    if waits and waits[-1] > others:
+        raise ScriptError(f"order: {name} event {len(waits)} waits for {waits[-1]} of {others} events")
+
+
+_SIDES = {side.value: side for side in Side}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from duplexmock.core.call import Lanes
-from duplexmock.core.connection import Connection
+from duplexmock.core.call import Lanes, LaneState
+from duplexmock.core.connection import Closing, Connection
 from duplexmock.core.events import Cancel, ClientHeader, ClientMessage, Event, Reset, ServerMessage, ServerTrailer
 from duplexmock.core.rows import Row, RowKind
 from duplexmock.core.session import Ended, Entry, Session
@@ -28,20 +28,37 @@ class Recorder:
         self.stream_id = stream_id
         self._lanes = Lanes()
         self._entries: list[Entry] = []
-        self._pieces: dict[RowKind, list[bytes]] = {RowKind.CLIENT_PART: [], RowKind.SERVER_PART: []}
+        self._pieces: dict[int, list[bytes]] = {}
         self._ended: Ended | None = None
         self._reason = ""
         self._append(at_ns, header)
 
     def add(self, at_ns: int, row: Row) -> None:
         """Take the call's next row."""
+        kind = row[0]
+        # Messages first, and without the table: a message changes no lane. Reading a million of them is mostly this.
+        if kind == RowKind.CLIENT_MESSAGE:
+            client = ClientMessage(self._whole(RowKind.CLIENT_PART, row[3]) if self._pieces else row[3], row[2])
+            if self._lanes.client is not LaneState.OPEN:
+                self._lanes.advance(client)
+            self._entries.append(Entry(at_ns, client))
+        elif kind == RowKind.SERVER_MESSAGE:
+            server = ServerMessage(self._whole(RowKind.SERVER_PART, row[3]) if self._pieces else row[3], row[2])
+            if self._lanes.server is not LaneState.OPEN:
+                self._lanes.advance(server)
+            self._entries.append(Entry(at_ns, server))
+        else:
+            self._add_rare(at_ns, row)
+
+    def session(self, connection: Connection) -> Session:
+        """Return what was seen so far; a call without an ending of its own ended with its connection, or not at all."""
+        ended, reason = (self._ended, self._reason) if self._ended else unfinished(connection)
+        return Session(self.number, connection, self.stream_id, tuple(self._entries), ended, reason)
+
+    def _add_rare(self, at_ns: int, row: Row) -> None:
         match row:
-            case (RowKind.CLIENT_MESSAGE, _, flags, payload):
-                self._append(at_ns, ClientMessage(self._whole(RowKind.CLIENT_PART, payload), flags))
-            case (RowKind.SERVER_MESSAGE, _, flags, payload):
-                self._append(at_ns, ServerMessage(self._whole(RowKind.SERVER_PART, payload), flags))
             case (RowKind.CLIENT_PART | RowKind.SERVER_PART as kind, _, piece):
-                self._pieces[RowKind(kind)].append(piece)
+                self._pieces.setdefault(kind, []).append(piece)
             case (RowKind.RESET_AFTER, _, code):
                 self._amend_trailer(code)
             case (RowKind.DAMAGED, _, reason):
@@ -56,19 +73,10 @@ class Recorder:
                 event,
             ):
                 self._append(at_ns, event)
+            case (RowKind.CLIENT_HEADER, _, ClientHeader() as header, _, _):
+                self._append(at_ns, header)  # a second one: the table refuses it
             case _:
                 raise ProtocolError(f"a row of kind {row[0]!r} does not belong to a call")
-
-    def lose(self, reason: str) -> None:
-        """Say that the connection went away; a call that had ended before is not touched by it."""
-        self._end(Ended.CONNECTION_LOST, reason)
-
-    def session(self, connection: Connection) -> Session:
-        """Return what was seen so far; a call without an ending is INCOMPLETE."""
-        ended, reason = self._ended, self._reason
-        if ended is None:
-            ended, reason = Ended.INCOMPLETE, "the recording stops before the call's end"
-        return Session(self.number, connection, self.stream_id, tuple(self._entries), ended, reason)
 
     def _append(self, at_ns: int, event: Event) -> None:
         self._lanes.advance(event)
@@ -86,12 +94,7 @@ class Recorder:
             self._ended, self._reason = ended, reason
 
     def _whole(self, kind: RowKind, last: bytes) -> bytes:
-        pieces = self._pieces[kind]
-        if not pieces:
-            return last
-        whole = b"".join((*pieces, last))
-        pieces.clear()
-        return whole
+        return b"".join((*self._pieces.pop(kind, ()), last))
 
     def _amend_trailer(self, code: int) -> None:
         for position in range(len(self._entries) - 1, -1, -1):
@@ -100,3 +103,12 @@ class Recorder:
                 self._entries[position] = replace(entry, event=replace(entry.event, reset_after=code))
                 return
         raise ProtocolError("a reset behind a trailer that is not there")
+
+
+def unfinished(connection: Connection) -> tuple[Ended, str]:
+    """Say how a call ended that has no ending of its own, and why: with its connection, or with the recording."""
+    closed = connection.closed
+    if closed is None or closed.how is Closing.STOPPED:
+        return Ended.INCOMPLETE, "the recording stops before the call's end"
+    by = f" by the {closed.side.name.lower()}" if closed.side else ""
+    return Ended.CONNECTION_LOST, closed.reason or f"the connection was {closed.how.value}{by}"

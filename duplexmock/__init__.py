@@ -1,0 +1,49 @@
+"""Record, replay, script and explore duplex gRPC calls.
+
+    with duplexmock.record("127.0.0.1:50051", out="chat.duplex") as proxy:
+        run_client(proxy.target)
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from duplexmock.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from duplexmock.errors import DuplexmockError as DuplexmockError
+    from duplexmock.errors import FixtureError as FixtureError
+    from duplexmock.errors import MismatchError as MismatchError
+    from duplexmock.errors import ProtocolError as ProtocolError
+    from duplexmock.errors import ScriptError as ScriptError
+    from duplexmock.net.record import record as record
+    from duplexmock.store.fixture import Fixture as Fixture
+
+_HOMES = {
+    "DuplexmockError": "errors",
+    "Fixture": "store.fixture",
+    "FixtureError": "errors",
+    "MismatchError": "errors",
+    "ProtocolError": "errors",
+    "ScriptError": "errors",
+    "record": "net.record",
+}
+"""Where each public name lives."""
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'duplexmock' has no attribute {name!r}")
+    value = getattr(import_module(f"duplexmock.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

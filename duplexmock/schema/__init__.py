@@ -1,0 +1,1 @@
+"""Pure: payloads and the descriptors that read them."""

@@ -1,0 +1,279 @@
+"""The Fixture: a file of the connections and sessions of one recording, on one clock.
+
+# The format, version 1
+
+A fixture is a sequence of msgpack objects; any msgpack library reads it. Times are nanoseconds: `started_at_ns` of the
+wall clock (Unix), all others monotonic from the recording's start. Integers may have any of msgpack's sizes.
+
+    file      = HEADER record* END?
+    record    = [BLOCK or INDEX, number, body_bytes, …]  a bin 32 of body_bytes bytes  nil
+    END       = [3, offset of the latest INDEX record, or 0: always a uint 64]  nil
+
+`number` counts the records from 1; error texts call them entries. The nil closes a record: a reader that hops from head
+to head checks it, so that it believes no length that a damaged file states. END is the file's last 12 bytes; a
+recording that did not end well has none, and is read by hopping. A record that the file's end cuts is read as far as it
+goes. Zeros at the end, which a loss of power may leave, are not part of the file.
+
+    HEADER    = {"format": "duplexmock", "version": 1, "started_at_ns", "upstream", "descriptors": FileDescriptorSet or
+                nil, "redacted_keys": [key], "expectations": {"ignore": [path], "bind": [[source, path]], "expect":
+                "lanes" | "order" | "strict" | nil}, "notes": {text: text}}     in this order; unknown keys are skipped
+
+    BLOCK     = [1, number, body_bytes, first_at_ns, last_at_ns, [method], [session line], [connection number]]
+                its body: batches, one behind the other, each [ns since first_at_ns, [row]]
+    INDEX     = [2, number, body_bytes, offset of the INDEX record before it, or 0]
+                its body: [[method], [session line and two offsets], [[connection number, offset of a block, …]]]
+
+    session line = [session, client messages, server messages, kind of the row that ended it or 0, position of its
+                method in the list before or nil, connection or 0]: what the rows of this block, or of the blocks since
+                the last INDEX record, say of it. In an INDEX its first and last block's offsets follow.
+
+    row       = [0, session, flags, payload] of the client    [1, session, flags, payload] of the server: a message
+                [2, session, piece] of the client    [3, session, piece] of the server: a message's beginning, of which
+                    more pieces follow and then the message row, with the rest
+                [4, session, [method, authority, scheme, pairs], connection, stream id]    ClientHeader
+                [5, session, []]    ClientHalfClose
+                [6, session, [error code]]    Cancel
+                [7, session, [:status, pairs]]    ServerHeader
+                [8, session, [[code, message, details] or nil, pairs, :status or nil, reset_after or nil]] ServerTrailer
+                [9, session, [error code]]    Reset
+                [10, session, error code]    the server's RST_STREAM behind its trailer
+                [11, session, reason]    the rest of the session could not be read
+                [12, connection, [client, server, at_ns]]    opened
+                [13, connection, [at_ns, ">" or "<", [[identifier, value]]]]    SETTINGS
+                [14, connection, [at_ns, ">" or "<", last stream id, error code, debug]]    GOAWAY
+                [15, connection, [at_ns, "closed" | "reset" | "refused" | "stopped", ">" or "<" or nil, reason]]
+
+`pairs` are [key, text], or [key, bin] for keys in `-bin`; text is latin-1 that was stored as UTF-8. Rows of one batch
+were seen in one read and share its time; their order is the order in which they were seen. Newer versions are refused,
+older ones stay readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from duplexmock.core.connection import Connection, told
+from duplexmock.core.recorder import Recorder, unfinished
+from duplexmock.core.rows import FIRST_OF_CONNECTION, RowKind
+from duplexmock.core.session import Ended, Session
+from duplexmock.errors import FixtureError, ProtocolError, ScriptError
+from duplexmock.store.flat import restore
+from duplexmock.store.index import SessionLine, ending_of
+from duplexmock.store.reading import batches, block_lines, blocks, damaged, read_header, read_index
+from duplexmock.store.records import Record, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a fixture says of a session without reading it: the messages of each side, and how it ended."""
+
+    number: int
+    method: str
+    client_messages: int
+    server_messages: int
+    ended: Ended
+
+
+class Fixture:
+    """An open fixture; a context manager.
+
+    `header` is what it says before its first entry (store/header.py). `why_incomplete` says where the file ends, and is
+    empty where the recording was closed. Whatever is read raises FixtureError where it is damaged, with file, entry and
+    reason.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.header, self._first = read_header(source)
+        self._index, self.why_incomplete = read_index(source, self._first)
+        self._lines = dict(sorted(self._index.sessions.items()))
+        self._connections: dict[int, Connection] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Fixture:
+        """Open a file; FixtureError where it is not a fixture, is of a newer version, or is damaged."""
+        source = Source(path)
+        try:
+            return cls(source)
+        except BaseException:
+            source.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was read stays usable."""
+        self._source.close()
+
+    def __enter__(self) -> Fixture:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Return the number of sessions."""
+        return len(self._lines)
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether the recording was closed; if not, `why_incomplete` says where the file ends."""
+        return not self.why_incomplete
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Return all connections, by number."""
+        self._load_connections(self._index.connections)
+        return tuple(self._connections[number] for number in sorted(self._connections))
+
+    def summaries(self) -> Iterator[Summary]:
+        """Yield what is known of each session without reading its entries, in the order in which they were opened."""
+        for number, line in self._lines.items():
+            ended = ending_of(line) or unfinished(self._connection(number))[0]
+            yield Summary(number, self._method(number), line.client_messages, line.server_messages, ended)
+
+    def session(self, number: int) -> Session:
+        """Read one session, and of the file only what is between its first and last block.
+
+        ScriptError where there is no session of this number.
+        """
+        line = self._lines.get(number)
+        if line is None:
+            raise ScriptError(f"{self._source.name}: there is no session {number}; {self._counted()}")
+        recorders: dict[int, Recorder] = {}
+        for block in blocks(self._source, line.first, line.last):
+            if number not in block_lines(self._source, block):
+                continue
+            for at_ns, position, rows in batches(self._source, block):
+                own = [(place, row) for place, row in enumerate(rows, position) if _is_of(row, number)]
+                self._record(recorders, block, at_ns, own)
+        return self._finished(recorders, number)
+
+    def sessions(self) -> Iterator[Session]:
+        """Read all sessions in one pass, and yield them in the order in which they were opened.
+
+        A session is kept until those that were opened before it have ended, so that the memory is that of the sessions
+        that overlap.
+        """
+        self._load_connections(self._index.connections)
+        last_in: dict[int, list[int]] = {}
+        for number, line in self._lines.items():
+            last_in.setdefault(line.last, []).append(number)
+        recorders: dict[int, Recorder] = {}
+        finished: dict[int, Session] = {}
+        waiting = iter(self._lines)
+        following = next(waiting, None)
+        for block in blocks(self._source, self._first, max(last_in, default=0)):
+            for at_ns, position, rows in batches(self._source, block):
+                self._record(recorders, block, at_ns, enumerate(rows, position))
+            for number in last_in.pop(block.offset, ()):
+                finished[number] = self._finished(recorders, number)
+            while following is not None and following in finished:
+                yield finished.pop(following)
+                following = next(waiting, None)
+        if following is not None:
+            raise FixtureError(f"{self._source.name}: session {following} is not where the index says that it is")
+
+    def _record(
+        self, recorders: dict[int, Recorder], block: Record, at_ns: int, rows: Iterable[tuple[int, Any]]
+    ) -> None:
+        """Give each row, with its position in the block, to the Recorder of its session."""
+        for position, fields in rows:
+            try:
+                row = fields if _is_message(fields) else restore(fields)
+                kind, number = row[0], row[1]
+                if kind >= FIRST_OF_CONNECTION:
+                    continue
+                recorder = recorders.get(number)
+                if recorder is not None:
+                    recorder.add(at_ns, row)
+                elif kind == RowKind.CLIENT_HEADER:
+                    recorders[number] = Recorder(number, row[4], row[2], at_ns)
+                else:
+                    raise ValueError(f"session {number} has not begun")
+            except (ValueError, ProtocolError) as exc:
+                raise damaged(self._source, block, f"row {position}: {exc}") from exc
+
+    def _finished(self, recorders: dict[int, Recorder], number: int) -> Session:
+        recorder = recorders.pop(number, None)
+        if recorder is None:
+            raise FixtureError(f"{self._source.name}: session {number} is not where the index says that it is")
+        return recorder.session(self._connection(number))
+
+    def _connection(self, number: int) -> Connection:
+        """Return the connection that a session ran on."""
+        line = self._line(number)
+        self._load_connections((line.connection,))
+        if line.connection not in self._connections:
+            raise FixtureError(f"{self._source.name}: session {number} ran on a connection that is not there")
+        return self._connections[line.connection]
+
+    def _method(self, number: int) -> str:
+        method = self._line(number).method
+        assert method is not None
+        return method
+
+    def _line(self, number: int) -> SessionLine:
+        line = self._lines[number]
+        if line.method is None:
+            raise FixtureError(f"{self._source.name}: session {number} has no ClientHeader; the file is damaged")
+        return line
+
+    def _load_connections(self, numbers: Iterable[int]) -> None:
+        """Read those of these connections that have not been read yet."""
+        wanted = {
+            number: self._index.connections.get(number, ()) for number in numbers if number not in self._connections
+        }
+        for offset in sorted({offset for offsets in wanted.values() for offset in offsets}):
+            for block in blocks(self._source, offset, offset):
+                for _, position, rows in batches(self._source, block):
+                    self._tell_connections(wanted, block, enumerate(rows, position))
+
+    def _tell_connections(self, wanted: Iterable[int], block: Record, rows: Iterable[tuple[int, Any]]) -> None:
+        for position, fields in rows:
+            if _is_message(fields):
+                continue
+            try:
+                row = restore(fields)
+                if row[0] < FIRST_OF_CONNECTION or row[1] not in wanted:
+                    continue
+                if row[0] == RowKind.OPENED:
+                    self._connections[row[1]] = row[2]
+                elif row[1] in self._connections:
+                    self._connections[row[1]] = told(self._connections[row[1]], row[2])
+                else:
+                    raise ValueError(f"connection {row[1]} has not been opened")
+            except ValueError as exc:
+                raise damaged(self._source, block, f"row {position}: {exc}") from exc
+
+    def _counted(self) -> str:
+        match len(self._lines):
+            case 0:
+                return "the fixture holds no sessions"
+            case 1:
+                return f"the fixture holds session {min(self._lines)} alone"
+            case _:
+                return f"the fixture holds sessions {min(self._lines)} to {max(self._lines)}"
+
+
+def _is_message(fields: Any) -> bool:
+    """Tell whether this is a message row as it should be: what restore says as well, in a tenth of its time."""
+    return (
+        type(fields) is list
+        and len(fields) == 4
+        and (fields[0] == RowKind.CLIENT_MESSAGE or fields[0] == RowKind.SERVER_MESSAGE)
+        and type(fields[1]) is int
+        and type(fields[2]) is int
+        and type(fields[3]) is bytes
+    )
+
+
+def _is_of(fields: Any, number: int) -> bool:
+    """Tell whether this row has to do with a session; what is no row has, so that it is refused."""
+    match fields:
+        case (int(kind), int(of), *_):
+            return of == number and kind < FIRST_OF_CONNECTION
+        case _:
+            return True

@@ -1,0 +1,280 @@
+"""The Writer: rows in, a fixture out, in the layout that fixture.py specifies.
+
+Rows are packed as they come, a read's rows at once, and kept until there is a block of them or until `flush`. What has
+been flushed is in the operating system's hands and survives the death of this process. The memory is that of one block
+and of the index since the last INDEX record, however long the recording goes on.
+
+A large payload is neither joined nor packed: the slice that the tap cut from its chunk goes to the system as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgpack
+
+from duplexmock.core.rows import Row, RowKind
+from duplexmock.errors import FixtureError
+from duplexmock.store.flat import flatten
+from duplexmock.store.header import Header, header_fields
+from duplexmock.store.index import Index, SessionLine, Tally, flat_lines
+from duplexmock.store.records import BIN, BIN_32, END, END_HEAD, END_NIL, NIL, RecordKind
+
+BLOCK_BYTES = 256 * 1024
+"""A block ends when its body has this size: what a reader decodes to see one row of it."""
+
+PART_BYTES = 256 * 1024
+"""A payload that is larger is written in parts of this size."""
+
+LARGE_BYTES = 4096
+"""From this size on a payload is written where it lies; below it, copying it costs less than one more buffer."""
+
+
+class Writer:
+    """Writes one fixture.
+
+    The file is made, or emptied, at once; FixtureError where that cannot be done, or where a file is there and
+    `if_exists` is "refuse". Devices and pipes are written to in any case: they hold nothing that could be lost. The
+    file is readable by its owner only.
+
+    `failure` is a sentence when the file could not be written, and empty while all is well. From then on rows are
+    dropped, and what was written stays readable. `wrote` is told a line for each session of a block that has gone out.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        header: Header,
+        *,
+        if_exists: Literal["refuse", "overwrite"] = "refuse",
+        wrote: Callable[[Mapping[int, SessionLine]], None] = lambda lines: None,
+    ) -> None:
+        self.failure = ""
+        self._wrote = wrote
+        self._path = str(path)
+        self._fd = _create(path, if_exists)
+        self._open = True
+        self._offset = 0
+        self._number = 0
+        self._pack = msgpack.Packer(default=flatten, unicode_errors="surrogateescape").pack
+        self._first_at_ns = self._last_at_ns = 0
+        self._body: list[bytes | memoryview] = []
+        self._body_bytes = 0
+        self._tally = Tally()
+        self._index = Index()
+        self._indexed_at = 0
+        self._put([self._pack(header_fields(header))])
+
+    def write(self, at_ns: int, rows: Sequence[Row]) -> None:
+        """Take the rows of one read, seen at `at_ns`. Never raises for what happens to the file."""
+        if self.failure or not self._open or not rows:
+            return
+        if len(rows) > _FEW_ROWS or not any(row[0] <= RowKind.SERVER_PART and _is_large(row) for row in rows):
+            since_ns = at_ns - (self._first_at_ns if self._body else at_ns)
+            packed = self._pack((since_ns, rows))
+            if len(packed) < PART_BYTES:
+                self._append(at_ns, rows, packed)
+                return
+        for some in _batches(rows):
+            since_ns = at_ns - (self._first_at_ns if self._body else at_ns)
+            self._append(at_ns, some, *self._runs(since_ns, some))
+
+    def flush(self) -> None:
+        """Hand what is pending to the operating system; cheap where nothing is."""
+        if self._body:
+            self._end_block()
+
+    def sync(self) -> None:
+        """Ask the system to put what was flushed on the disk; files that cannot be synced are left as they are.
+
+        May be called on another thread than `write`, but not at the same time as `close`.
+        """
+        if self.failure or not self._open:
+            return
+        try:
+            _sync(self._fd)
+        except OSError as exc:
+            if exc.errno not in _CANNOT_SYNC:
+                self._fail(exc)
+
+    def close(self) -> None:
+        """Write what is pending, the index and the end, sync, and close the file. A second call does nothing."""
+        if not self._open:
+            return
+        self.flush()
+        self._write_index()
+        self._put([END.pack(*END_HEAD, self._indexed_at, END_NIL)])
+        self.sync()
+        self._open = False
+        try:
+            os.close(self._fd)
+        except OSError as exc:
+            self._fail(exc)
+
+    def _append(self, at_ns: int, rows: Sequence[Row], *chunks: bytes | memoryview) -> None:
+        """Take the packed batch of these rows."""
+        if not self._body:
+            self._first_at_ns = at_ns
+        self._last_at_ns = at_ns
+        self._body += chunks
+        self._body_bytes += sum(map(len, chunks))
+        self._tally.add(rows)
+        if self._body_bytes >= BLOCK_BYTES:
+            self._end_block()
+
+    def _runs(self, since_ns: int, rows: Sequence[Row]) -> list[bytes | memoryview]:
+        """Pack a batch around its large payloads."""
+        runs: list[bytes | memoryview] = [b"\x92" + self._pack(since_ns) + _array_head(len(rows))]
+        for row in rows:
+            if row[0] <= RowKind.SERVER_PART and _is_large(row):
+                payload = row[-1]
+                # The row with an empty payload, without the two bytes that say so.
+                head = self._pack((*row[:-1], b""))[:-2]
+                runs += (head + BIN.pack(BIN_32, len(payload)), payload)
+            else:
+                runs.append(self._pack(row))
+        return runs
+
+    def _end_block(self) -> None:
+        lines, connections = self._tally.lines(), self._tally.connections()
+        offset = self._offset
+        methods, flat = flat_lines(lines)
+        sessions = [line[:-2] for line in flat]  # both offsets are this block's
+        self._record(
+            RecordKind.BLOCK,
+            [self._first_at_ns, self._last_at_ns, methods, sessions, connections],
+            self._body,
+            self._body_bytes,
+        )
+        self._body, self._body_bytes, self._tally = [], 0, Tally()
+        if self.failure:
+            return
+        self._wrote(lines)
+        self._index.add_block(offset, lines, connections)
+        if len(self._index) >= _INDEX_LINES:
+            self._write_index()
+
+    def _write_index(self) -> None:
+        """Write and forget what is known of the sessions and connections of the latest blocks."""
+        if len(self._index):
+            methods, sessions = flat_lines(self._index.sessions)
+            connections = [[number, *offsets] for number, offsets in self._index.connections.items()]
+            body = self._pack([methods, sessions, connections])
+            offset = self._offset
+            self._record(RecordKind.INDEX, [self._indexed_at], [body], len(body))
+            self._indexed_at = offset
+        self._index = Index()
+
+    def _record(self, kind: RecordKind, head: list[object], body: list[bytes | memoryview], body_bytes: int) -> None:
+        self._number += 1
+        frame = self._pack([kind, self._number, body_bytes, *head]) + BIN.pack(BIN_32, body_bytes)
+        self._put([frame, *body, NIL])
+
+    def _put(self, buffers: list[bytes | memoryview]) -> None:
+        """Write all of this, or fail."""
+        if self.failure:
+            return
+        try:
+            self._offset += _write_all(self._fd, buffers)
+        except OSError as exc:
+            self._fail(exc)
+
+    def _fail(self, exc: OSError) -> None:
+        if not self.failure:
+            self.failure = (
+                f"{self._path}: {exc.strerror or exc}; recording stopped after {self._offset} bytes, "
+                "and the fixture is readable up to there"
+            )
+        self._body, self._body_bytes, self._tally, self._index = [], 0, Tally(), Index()
+
+
+def _is_large(row: Row) -> bool:
+    return len(row[-1]) >= LARGE_BYTES
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Cut rows into batches of about PART_BYTES, and payloads that are larger into parts."""
+    batch: list[Row] = []
+    batch_bytes = 0
+    for row in rows:
+        for piece in _pieces(row):
+            piece_bytes = len(piece[-1]) if piece[0] <= RowKind.SERVER_PART else _SMALL_ROW_BYTES
+            if batch and batch_bytes + piece_bytes > PART_BYTES:
+                yield batch
+                batch, batch_bytes = [], 0
+            batch.append(piece)
+            batch_bytes += piece_bytes + _SMALL_ROW_BYTES
+    yield batch
+
+
+def _pieces(row: Row) -> Iterator[Row]:
+    """Cut a row whose payload is too large: all but the last piece are parts."""
+    if row[0] <= RowKind.SERVER_PART and len(row[-1]) > PART_BYTES:
+        payload = memoryview(row[-1])
+        part = _PART_OF[row[0]]
+        last = (len(payload) - 1) // PART_BYTES * PART_BYTES
+        for start in range(0, last, PART_BYTES):
+            yield (part, row[1], payload[start : start + PART_BYTES])
+        row = (*row[:-1], payload[last:])
+    yield row
+
+
+def _array_head(length: int) -> bytes:
+    return b"\xdd" + length.to_bytes(4, "big")
+
+
+def _create(path: Path | str, if_exists: Literal["refuse", "overwrite"]) -> int:
+    """Open the file for writing and return its descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        try:
+            return os.open(path, flags | os.O_EXCL, _MODE)
+        except FileExistsError:
+            if stat.S_ISREG(os.stat(path).st_mode):
+                if if_exists == "refuse":
+                    raise FixtureError(f"{path}: the file exists; overwrite it, or record to another one") from None
+                os.chmod(path, _MODE)
+                flags |= os.O_TRUNC
+            return os.open(path, flags, _MODE)
+    except OSError as exc:
+        raise FixtureError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _write_all(fd: int, buffers: list[bytes | memoryview]) -> int:
+    """Write all buffers and return how many bytes that were; OSError where the system takes no more."""
+    total = 0
+    for start in range(0, len(buffers), _BUFFERS_A_WRITE):
+        some = buffers[start : start + _BUFFERS_A_WRITE]
+        missing = sum(map(len, some))
+        total += missing
+        missing -= os.writev(fd, some) if hasattr(os, "writev") else 0
+        while missing:
+            # The system took a part: less than a block is left, so that joining it costs nothing that matters.
+            missing -= os.write(fd, b"".join(some)[-missing:])
+    return total
+
+
+def _sync(fd: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+_MODE = 0o600  # a recording holds what people said
+_FEW_ROWS = 64  # a read has at most 256 KiB, so that large payloads are among few rows; if not, nothing breaks
+_SMALL_ROW_BYTES = 32
+_INDEX_LINES = 4096
+_BUFFERS_A_WRITE = 1024  # IOV_MAX of Linux and macOS
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EROFS}
+_PART_OF = {
+    RowKind.CLIENT_MESSAGE: RowKind.CLIENT_PART,
+    RowKind.CLIENT_PART: RowKind.CLIENT_PART,
+    RowKind.SERVER_MESSAGE: RowKind.SERVER_PART,
+    RowKind.SERVER_PART: RowKind.SERVER_PART,
+}

@@ -1,0 +1,1 @@
+"""Pure: bytes to events and back. No I/O, no clock."""

@@ -1,0 +1,179 @@
+"""One side's bytes, cut into frames wherever the reads ended (RFC 9113 section 4.1).
+
+A frame that is not whole is held until it is, and handed on whole, with two exceptions that are taken as they come:
+DATA, and what nobody reads (PING, WINDOW_UPDATE, PRIORITY, unknown types). So what is held is bounded, and no payload
+of DATA is copied for being cut.
+
+**At a glance.** Nearly all frames of a busy call are DATA without flags, and most of them hold one message. Where the
+lane is between messages, and the length in the frame's head is that of the message plus its prefix, fourteen bytes
+tell all of it, and the message is one slice. Without the first condition the second is a trap: in the middle of a
+message, five bytes of payload can look like a prefix that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from duplexmock.core.events import Side
+from duplexmock.core.rows import Row
+from duplexmock.errors import ProtocolError
+from duplexmock.wire.calls import Call, Calls
+from duplexmock.wire.frames import (
+    END_STREAM,
+    HEAD,
+    HEAD_BYTES,
+    PADDED,
+    SMALL,
+    SMALL_BYTES,
+    STREAM_MASK,
+    FrameType,
+    padding,
+)
+from duplexmock.wire.messages import MESSAGE_KIND, PREFIX_BYTES
+
+MAX_HELD_BYTES = 128 * 1024
+"""Of one frame other than DATA; 16 KiB is the longest that a peer may send unasked."""
+
+HANDED_ON = frozenset(
+    (
+        FrameType.HEADERS,
+        FrameType.RST_STREAM,
+        FrameType.SETTINGS,
+        FrameType.PUSH_PROMISE,
+        FrameType.GOAWAY,
+        FrameType.CONTINUATION,
+    )
+)
+
+Handle = Callable[[Side, int, int, int, bytes, list[Row]], None]
+"""Takes a whole frame: who sent it, type, flags, stream identifier, payload, and the rows to append to."""
+
+
+class Direction:
+    """The bytes of `side`: DATA goes to `calls`, the frames of HANDED_ON to `handle`, the others nowhere."""
+
+    def __init__(self, side: Side, calls: Calls, handle: Handle) -> None:
+        self._side = side
+        self._calls = calls
+        self._messages = calls.messages[side]
+        self._message = MESSAGE_KIND[side]
+        self._handle = handle
+        self._block_stream: int | None = None  # where the next frame must be a CONTINUATION
+        self._held = bytearray()  # the beginning of a frame, which it takes `_needed` bytes to go on with
+        self._needed = 0
+        self._in_payload = False  # of a frame that is taken as it comes, of which the following is known
+        self._call: Call | None = None
+        self._flags = 0
+        self._left = 0
+        self._pad = 0
+
+    def expect_continuation(self, stream_id: int | None) -> None:
+        """Say on which stream the next frame must be a CONTINUATION; None: any frame may come."""
+        self._block_stream = stream_id
+
+    def read(self, chunk: bytes, rows: list[Row]) -> None:
+        """Read the next bytes; ProtocolError where they are not HTTP/2."""
+        position = self._resume(chunk, rows) if self._held or self._in_payload or self._block_stream is not None else 0
+        glance, lanes, message, append = SMALL.unpack_from, self._messages, self._message, rows.append
+        end = len(chunk)
+        last = end - SMALL_BYTES
+        while position <= last:
+            head, flags, stream_id, compressed, length = glance(chunk, position)
+            if not flags and stream_id in lanes:
+                lane = lanes[stream_id]
+                if head == (length + PREFIX_BYTES) << 8 and lane.between:
+                    start = position + SMALL_BYTES
+                    stop = start + length
+                    if stop <= end:
+                        append((message, lane.call, compressed, chunk[start:stop]))
+                        position = stop
+                        continue
+                elif not head & 0xFF:
+                    start = position + HEAD_BYTES
+                    stop = start + (head >> 8)
+                    if stop <= end:
+                        lane.take(chunk, start, stop, rows)
+                        position = stop
+                        continue
+            position = self._frame(chunk, position, rows)
+            if self._block_stream is not None:
+                position = self._rest_of_block(chunk, position, rows)
+        while position < end:
+            position = self._frame(chunk, position, rows)
+
+    def _resume(self, chunk: bytes, rows: list[Row]) -> int:
+        """Go on with what the last chunk left unfinished; return where the next frame begins."""
+        position, end = 0, len(chunk)
+        while self._held:
+            stop = min(self._needed - len(self._held), end - position) + position
+            self._held += chunk[position:stop]
+            position = stop
+            if len(self._held) < self._needed:
+                return end
+            beginning = bytes(self._held)
+            self._held.clear()
+            self._frame(beginning, 0, rows)
+        if self._in_payload:
+            position = self._payload(chunk, position, rows)
+        return self._rest_of_block(chunk, position, rows)
+
+    def _rest_of_block(self, chunk: bytes, position: int, rows: list[Row]) -> int:
+        """Read frames while only CONTINUATION may come; return where the next begins."""
+        while self._block_stream is not None and position < len(chunk):
+            position = self._frame(chunk, position, rows)
+        return position
+
+    def _frame(self, chunk: bytes, position: int, rows: list[Row]) -> int:
+        """Read one frame, or what is there of it; return where the next begins."""
+        start = position + HEAD_BYTES
+        if start > len(chunk):
+            return self._hold(chunk, position, HEAD_BYTES)
+        head, flags, stream_id = HEAD.unpack_from(chunk, position)
+        length, kind = head >> 8, head & 0xFF
+        stream_id &= STREAM_MASK
+        if self._block_stream is not None and (kind != FrameType.CONTINUATION or stream_id != self._block_stream):
+            raise ProtocolError(f"a frame of type {kind} inside the header block of stream {self._block_stream}")
+        if kind == FrameType.DATA:
+            pad = 0
+            if flags & PADDED:
+                if length and start == len(chunk):
+                    return self._hold(chunk, position, HEAD_BYTES + 1)
+                pad = padding(chunk[start : start + 1], length)
+                start += 1
+                length -= 1 + pad
+            call = self._calls.get(stream_id)
+            if call is not None:
+                self._calls.check_open(call, self._side, "DATA", rows)
+            self._call, self._flags, self._left, self._pad = call, flags, length, pad
+            return self._payload(chunk, start, rows)
+        if kind not in HANDED_ON:
+            self._call, self._left, self._pad = None, length, 0
+            return self._payload(chunk, start, rows)
+        if length > MAX_HELD_BYTES:
+            raise ProtocolError(f"a {FrameType(kind).name} frame of {length} bytes, more than {MAX_HELD_BYTES}")
+        stop: int = start + length
+        if stop > len(chunk):
+            return self._hold(chunk, position, HEAD_BYTES + length)
+        self._handle(self._side, kind, flags, stream_id, chunk[start:stop], rows)
+        return stop
+
+    def _hold(self, chunk: bytes, position: int, needed: int) -> int:
+        self._held += chunk[position:]
+        self._needed = needed
+        return len(chunk)
+
+    def _payload(self, chunk: bytes, position: int, rows: list[Row]) -> int:
+        """Take what is there of a payload and its padding; return where it ends, or the chunk if that comes first."""
+        stop = min(position + self._left, len(chunk))
+        end = min(stop + self._pad, len(chunk))
+        self._left -= stop - position
+        self._pad -= end - stop
+        self._in_payload = bool(self._left or self._pad)
+        call = self._call
+        if call is not None:
+            lane = self._messages.get(call.stream_id)
+            if lane is not None:
+                lane.take(chunk, position, stop, rows)
+            if self._flags & END_STREAM and not self._in_payload:
+                self._calls.ended_by_data(call, self._side, rows)
+        return end
