@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from duplexmock.errors import ProtocolError as ProtocolError
     from duplexmock.errors import ScriptError as ScriptError
     from duplexmock.net.record import record as record
+    from duplexmock.net.replay import replay as replay
+    from duplexmock.net.replay import replay_client as replay_client
     from duplexmock.store.fixture import Fixture as Fixture
 
 _HOMES = {
@@ -30,6 +32,8 @@ _HOMES = {
     "ProtocolError": "errors",
     "ScriptError": "errors",
     "record": "net.record",
+    "replay": "net.replay",
+    "replay_client": "net.replay",
 }
 """Where each public name lives."""
 

@@ -1,4 +1,4 @@
-"""The option `--descriptors SET.pb`, which several commands have: what the payloads are read by."""
+"""The option `--descriptors SOURCE`, which several commands have: what the payloads are read by."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from typing import Any, TypeVar
 import click
 
 from duplexmock.schema.descriptors import Descriptors
+from duplexmock.schema.sources import load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def descriptors_option(command: Command) -> Command:
-    """Add the option; the command takes `descriptors: Descriptors | None`, several files merged into one set."""
+    """Add the option; the command takes `descriptors: Descriptors | None`, several sources merged into one set."""
     return click.option(
         "--descriptors",
-        metavar="SET.pb",
+        metavar="SOURCE",
         multiple=True,
         callback=_read,
-        help="Read payloads by this set, made by protoc --include_imports --descriptor_set_out. May be repeated.",
+        help="Read payloads by a set of protoc's (--include_imports --descriptor_set_out), a .proto file or a module.",
     )(command)
 
 
-def _read(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Descriptors | None:
-    if not paths:
-        return None
-    return reduce(Descriptors.merge, [Descriptors.read(path) for path in paths])
+def sources_given() -> tuple[str, ...]:
+    """Return what was given for the option."""
+    sources: tuple[str, ...] = click.get_current_context().meta.get(_SOURCES, ())
+    return sources
+
+
+def _read(context: click.Context, option: click.Parameter, sources: tuple[str, ...]) -> Descriptors | None:
+    context.meta[_SOURCES] = sources
+    return reduce(Descriptors.merge, map(load, sources)) if sources else None
+
+
+_SOURCES = "duplexmock.descriptors"

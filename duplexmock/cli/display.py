@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-import click
-
+from duplexmock.cli.output import echo
 from duplexmock.net.recording import Counts, Finished
 from duplexmock.report.timeline import escaped
 
@@ -125,12 +124,12 @@ def counted(counts: Counts) -> str:
 
 def plain(stream: IO[str]) -> Say:
     """Say each thing in a line."""
-    return lambda happening: click.echo(text(happening), file=stream)
+    return lambda happening: echo(text(happening), stream)
 
 
 def as_json(stream: IO[str]) -> Say:
     """Say each thing in a line of JSON."""
-    return lambda happening: click.echo(json.dumps(fields(happening)), file=stream)
+    return lambda happening: echo(json.dumps(fields(happening)), stream)
 
 
 def quiet(stream: IO[str] | None, errors: IO[str]) -> Say:
@@ -139,9 +138,9 @@ def quiet(stream: IO[str] | None, errors: IO[str]) -> Say:
     def say(happening: Happening) -> None:
         match happening:
             case Listening(target) if stream is not None:
-                click.echo(f"listening on {target}", file=stream)
+                echo(f"listening on {target}", stream)
             case Warned():
-                click.echo(text(happening), file=errors)
+                echo(text(happening), errors)
 
     return say
 

@@ -59,6 +59,7 @@ def run() -> None:
 
 _HOMES = {
     "record": "record",
+    "replay": "replay",
     "show": "show",
 }
 """Commands and the file, and the function in it, that each is."""

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
+import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import FrameType
-from typing import Any, get_args
+from typing import get_args
 
 import click
 
 from duplexmock.cli import display
 from duplexmock.cli.descriptors import descriptors_option
-from duplexmock.errors import ScriptError
+from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, run_command
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.proxy import Proxy
+from duplexmock.net.proxy import Proxy, ask_upstream
 from duplexmock.net.recording import Recording
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.store.header import Expect, Expectations
 
 
-@click.command
+@click.command(cls=WithCommand)
 @click.argument("upstream")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--out", required=True, metavar="FILE", help="The fixture to write.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE where it exists.")
 @click.option("--listen", default="127.0.0.1:0", show_default=True, metavar="ADDRESS", help="Where clients dial.")
@@ -40,10 +36,10 @@ from duplexmock.store.header import Expect, Expectations
 @click.option("--grace", "grace_s", type=click.FloatRange(min=0), default=5, show_default=True, metavar="SECONDS")
 @click.option("--quiet", is_flag=True, help="Say only where it listens, and warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON lines.")
+@click.option("--reflection", is_flag=True, help="Ask UPSTREAM's server reflection for descriptors, once.")
 @descriptors_option
 def record(
     upstream: str,
-    command: tuple[str, ...],
     out: str,
     overwrite: bool,
     listen: str,
@@ -55,6 +51,7 @@ def record(
     grace_s: float,
     quiet: bool,
     as_json: bool,
+    reflection: bool,
     descriptors: Descriptors | None,
 ) -> None:
     """Record the calls between clients and the server at UPSTREAM into a fixture.
@@ -72,8 +69,8 @@ def record(
     """
     if quiet and as_json:
         raise click.UsageError("--quiet and --json exclude each other.")
-    if command and shutil.which(command[0]) is None:
-        raise ScriptError(f"{command[0]}: no such command")
+    command = command_given()
+    check_command(command)
     to = address.parse_target(upstream, "UPSTREAM")
     recording = partial(
         Recording,
@@ -86,8 +83,9 @@ def record(
         expectations=Expectations(ignore, tuple(map(_binding, bind)), expect),
     )
     listening = address.parse(listen, "--listen")
+    gc.set_threshold(20_000)  # more than a read gives rows: they are gone before the collector walks through them
     with _display(quiet, as_json, bool(command)) as say:
-        run = _Run(Proxy(to), out, grace_s, say)
+        run = _Run(Proxy(to, partial(ask_upstream, to) if reflection else None), out, grace_s, say)
         code = asyncio.run(run.until_over(listening, partial(recording, display.Watching(say)), command))
     sys.exit(code)
 
@@ -100,11 +98,11 @@ class _Run:
         self._out = out
         self._grace_s = grace_s
         self._say = say
-        self._signals: asyncio.Queue[int] = asyncio.Queue()
+        self._signals = Signals()
 
     async def until_over(self, listen: Address, record: Callable[[], Recording], command: Sequence[str]) -> int:
         """Record until it is over; return the exit code."""
-        with _caught_signals(self._signals):
+        with self._signals.caught():
             target = str(await self._proxy.start(listen, record))
             recording = self._proxy.recording
             self._say(display.Listening(target, recording.upstream, self._out, recording.counts))
@@ -116,61 +114,23 @@ class _Run:
         return code or (2 if recording.failure else 0)
 
     async def _signal(self) -> int:
-        await self._signals.get()
+        await self._signals.next()
         await self._drain()
         return 0
 
     async def _command(self, command: Sequence[str], target: str) -> int:
-        environment = {**os.environ, "DUPLEXMOCK_TARGET": target}
-        try:
-            process = await asyncio.create_subprocess_exec(*command, env=environment)
-        except OSError as exc:
-            raise ScriptError(f"{command[0]}: {exc.strerror or exc}") from exc
-        exited = asyncio.ensure_future(process.wait())
-        number = await self._first(exited)
-        if number is not None:
-            if number == signal.SIGTERM or not sys.stdin.isatty():  # a terminal's Ctrl-C has reached it already
-                process.send_signal(number)
-            await self._first(exited, self._grace_s)
-            if process.returncode is None:
-                process.kill()
-        code = await exited
+        code = await run_command(command, target, self._signals, self._grace_s)
         await self._proxy.closed(_CLOSING_S)
         await self._drain()
-        return 128 - code if code < 0 else code
+        return code
 
     async def _drain(self) -> None:
         """Let open calls end; a signal ends the waiting."""
         if self._proxy.open_calls:
             self._say(display.Stopping(self._proxy.open_calls, self._grace_s))
         draining = asyncio.ensure_future(self._proxy.drain(self._grace_s))
-        await self._first(draining)
+        await self._signals.or_done(draining)
         draining.cancel()
-
-    async def _first(self, task: asyncio.Future[Any], within_s: float | None = None) -> int | None:
-        """Wait for the task, a signal, or so many seconds; return the signal's number, or None."""
-        signalled = asyncio.ensure_future(self._signals.get())
-        await asyncio.wait({task, signalled}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        if signalled.done():
-            return signalled.result()
-        signalled.cancel()
-        return None
-
-
-@contextmanager
-def _caught_signals(signals: asyncio.Queue[int]) -> Iterator[None]:
-    """Take SIGINT and SIGTERM, also where a shell that started us in the background had SIGINT ignored."""
-    loop = asyncio.get_running_loop()
-
-    def caught(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(signals.put_nowait, number)
-
-    before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _display(quiet: bool, as_json: bool, has_command: bool) -> AbstractContextManager[display.Say]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -10,9 +9,11 @@ from pathlib import PurePath
 import click
 
 from duplexmock.cli.descriptors import descriptors_option
+from duplexmock.cli.output import echo
 from duplexmock.core.events import Side
 from duplexmock.core.method import is_chosen
 from duplexmock.core.session import Session
+from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.report import jsonlines, timeline
 from duplexmock.report.timeline import escaped
 from duplexmock.schema.descriptors import Descriptors
@@ -40,14 +41,21 @@ def show(
     """
     name = PurePath(file).name
     with Fixture.open(file) as fixture:
-        own = fixture.header.descriptors
-        known = [descriptors] if descriptors else []
-        reader = Reader(*known, *([Descriptors(own, f"{file}: descriptors")] if own else []))
         say = _json if as_json else _text
-        lines = say(name, fixture, _chosen(fixture, numbers, methods), reader)
-        colour = None if not os.environ.get("NO_COLOR") else False
+        lines = say(name, fixture, _chosen(fixture, numbers, methods), _reader(file, fixture, descriptors))
         for line in lines:
-            click.echo(line, nl=False, color=colour)
+            echo(line, end="")
+
+
+def _reader(file: str, fixture: Fixture, descriptors: Descriptors | None) -> Reader:
+    """Return what reads payloads: by these descriptors, then by those of the fixture."""
+    known = [descriptors] if descriptors else []
+    if fixture.descriptors:
+        try:
+            known.append(Descriptors(fixture.descriptors))
+        except ScriptError as exc:
+            raise FixtureError(f"{file}: descriptors: {exc}; the file is damaged or was edited by hand") from exc
+    return Reader(*known)
 
 
 def _text(name: str, fixture: Fixture, chosen: Iterator[Session], reader: Reader) -> Iterator[str]:

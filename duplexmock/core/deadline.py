@@ -13,3 +13,17 @@ def timeout_ns(value: str) -> int | None:
     """Parse a `grpc-timeout` value into nanoseconds; None where it is not one."""
     match = _TIMEOUT.fullmatch(value)
     return int(match[1]) * _NS[match[2]] if match else None
+
+
+def is_up(timeout_ns: int, passed_ns: int) -> bool:
+    """Tell whether a deadline was up, `passed_ns` after the header that announced it was seen.
+
+    It may be a little before header + grpc-timeout: gRPC's C core rounds the timeout up to two or three digits, which
+    is one part in a hundred, and a header is seen later than its timeout was counted, by what the client had to do in
+    between.
+    """
+    return passed_ns >= timeout_ns - timeout_ns // 100 - min(timeout_ns // 10, _MAX_HEADER_DELAY_NS)
+
+
+_MAX_HEADER_DELAY_NS = 10_000_000
+"""Node's takes 3 ms while it starts; a cancel of the application's own in the last 10 ms is rarer than that."""

@@ -12,6 +12,7 @@ value of events.py when it is read. All rows of one read share its time, which i
     (RESET_AFTER, call, code)                                    the server's RST_STREAM behind its trailer
     (DAMAGED, call, reason)                                      the rest of the call cannot be read
     (OPENED, number, Connection)   (SETTINGS, number, Settings)   (GOAWAY, number, GoAway)   (CLOSED, number, Closed)
+    (DESCRIPTORS, 0, FileDescriptorSet)                          what the upstream said of its services, serialized
 
 `call` is the number of the session, `number` that of the connection; both count from 1 over the whole recording.
 """
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 from typing import Any
+
+from duplexmock.core.events import ClientMessage, Event, ServerMessage
 
 Row = tuple[Any, ...]
 
@@ -43,7 +46,21 @@ class RowKind(IntEnum):
     SETTINGS = 13
     GOAWAY = 14
     CLOSED = 15
+    DESCRIPTORS = 16
 
 
 FIRST_OF_CONNECTION = RowKind.OPENED
-"""Rows of this kind and higher belong to a connection, the others to a call."""
+"""Rows of this kind and higher belong to a connection, or to all of them, which is number 0; the others to a call."""
+
+
+def event_of(row: Row) -> Event | None:
+    """Return the value that a call's row stands for; None for what is no event (a part, RESET_AFTER, DAMAGED)."""
+    kind = row[0]
+    if kind == RowKind.CLIENT_MESSAGE:
+        return ClientMessage(row[3], row[2])
+    if kind == RowKind.SERVER_MESSAGE:
+        return ServerMessage(row[3], row[2])
+    if RowKind.CLIENT_HEADER <= kind <= RowKind.RESET:
+        event: Event = row[2]
+        return event
+    return None

@@ -34,6 +34,8 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 def parse(text: str, what: str) -> Address:
     """Read `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; ScriptError, which begins with `what`, where it is none."""
+    if "\0" in text:
+        raise ScriptError(f"{what} {text!r}: no address has a zero byte")
     scheme, separator, rest = text.partition(":")
     if scheme == "unix" and separator:
         path = rest[2:] if rest.startswith("///") else rest
@@ -49,12 +51,16 @@ def parse(text: str, what: str) -> Address:
     host, separator, port = text.rpartition(":")
     if not separator or not host:
         raise ScriptError(f"{what} {text!r}: not HOST:PORT or unix:/path")
-    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
+    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT)) and int(port) <= _MAX_PORT):
         raise ScriptError(f"{what} {text!r}: the port {port!r} is not a number from 0 to {_MAX_PORT}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ScriptError(f"{what} {text!r}: an IPv6 address stands in brackets: [{host}]:{port}")
+    try:
+        host.encode("idna")  # as whoever looks it up does
+    except UnicodeError as exc:
+        raise ScriptError(f"{what} {text!r}: {host!r} is not the name of a host") from exc
     return Address(host, int(port))
 
 
@@ -117,11 +123,14 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # somebody who is too busy to accept is there as well
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:
+            pass
     raise OSError("somebody else listens there")
 
 

@@ -37,7 +37,7 @@ class Background:
             raise
 
     def close(self) -> None:
-        """End the loop, cancelling what still runs on it, and the thread. A second call does nothing."""
+        """End the loop, cancelling what still runs on it, and then the thread. A second call does nothing."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -48,7 +48,8 @@ class Background:
             self._loop.run_forever()
             left = asyncio.all_tasks(self._loop)
             for task in left:
-                task.cancel()
+                if not task.cancelling():  # one that was cancelled before is ending in its own way
+                    task.cancel()
             self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:

@@ -13,22 +13,32 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from duplexmock.core.connection import Closing
 from duplexmock.core.events import Side
+from duplexmock.core.rows import RowKind
 from duplexmock.errors import ScriptError
 from duplexmock.net import address as addresses
 from duplexmock.net.address import Address
 from duplexmock.net.recording import Recording
 from duplexmock.wire.tap import Tap
 
+ASK_S = 5.0
+"""For the upstream's reflection to answer."""
+
 
 class Proxy:
-    """Listens, and passes every connection on to `upstream`, recording it. On one loop: start, drain, stop."""
+    """Listens, and passes every connection on to `upstream`, recording it. On one loop: start, drain, stop.
 
-    def __init__(self, upstream: Address) -> None:
+    `ask`, if any, is awaited once, when the upstream has answered for the first time: it returns a serialized
+    FileDescriptorSet for the fixture, or None.
+    """
+
+    def __init__(self, upstream: Address, ask: Callable[[], Awaitable[bytes | None]] | None = None) -> None:
         self._upstream = upstream
+        self._ask = ask
+        self._asking: asyncio.Task[None] | None = None
         self._recording: Recording | None = None
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
@@ -71,12 +81,17 @@ class Proxy:
             async with asyncio.timeout(grace_s):
                 while self.open_calls:
                     await self._changed()
+                if self._asking is not None:
+                    await asyncio.shield(self._asking)
 
     async def stop(self) -> None:
         """Stop accepting, end all connections, and finish the recording: the sessions of open calls are incomplete."""
         self._refuse()
         for link in tuple(self._links):
             link.stop()
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait((self._asking,))
         if self._recording is not None:
             await self._recording.finish()
 
@@ -112,11 +127,29 @@ class Proxy:
     def connected(self) -> None:
         """Take note that the upstream answered."""
         self._refusing = False
+        if self._ask is not None and self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._describe(self._ask))
+
+    async def _describe(self, ask: Callable[[], Awaitable[bytes | None]]) -> None:
+        serialized = await ask()
+        if serialized is not None:
+            self.recording.described(serialized)
+        else:
+            self.recording.warn(f"{self._upstream} has no server reflection; payloads are read by field number")
 
     def refused(self) -> bool:
         """Take note that the upstream does not answer; tell whether that is new, because clients try again."""
         new, self._refusing = not self._refusing, True
         return new
+
+
+async def ask_upstream(upstream: Address) -> bytes | None:
+    """Ask the upstream's server reflection; None where it has none, or does not answer within ASK_S."""
+    # Here, because grpcio is the dearest of imports, and few recordings ask.
+    from duplexmock.net.reflection import ask
+
+    descriptors = await ask(str(upstream), ASK_S)
+    return None if descriptors is None else descriptors.serialized
 
 
 class _Link:
@@ -125,6 +158,7 @@ class _Link:
     def __init__(self, recording: Recording, upstream: Address, proxy: Proxy) -> None:
         self.client = _End(Side.CLIENT, self)
         self.server = _End(Side.SERVER, self)
+        self.client.other, self.server.other = self.server, self.client
         self.over = False
         self.now_ns = recording.now_ns
         self._recording = recording
@@ -134,10 +168,14 @@ class _Link:
         self._dialling: asyncio.Task[None] | None = None
         self._closing: tuple[Closing, Side | None, str] | None = None
         self._foreign = False
+        self._lost: list[int] = []
         self.tap = Tap(0, recording.admit)
 
     def made(self, end: _End) -> None:
         """Take a socket: the client's begins all, the server's is dialled for it."""
+        if self.over:  # stopped while it was on its way
+            end.abort()
+            return
         if end is self.server:
             return
         transport = end.transport
@@ -150,12 +188,18 @@ class _Link:
     def passed(self, side: Side, chunk: bytes, at_ns: int) -> None:
         """Decode what has been passed on."""
         counts = self._recording.counts
-        if side is Side.CLIENT:
+        from_client = side is Side.CLIENT
+        if from_client:
             counts.client_bytes += len(chunk)
         else:
             counts.server_bytes += len(chunk)
         before = self.tap.open_calls
         rows = self.tap.take(side, chunk, at_ns)
+        if rows and from_client and self.server.said_all:
+            # The server has closed its side, so that no call of this connection can end as calls do. That a client's
+            # library then resets its streams is the echo of that, not somebody's wish to cancel.
+            self._lost += [row[1] for row in rows if row[0] == RowKind.CANCEL]
+            rows = [row for row in rows if row[0] != RowKind.CANCEL]
         if rows:
             self._recording.take(at_ns, rows)
         if self.tap.open_calls < before:
@@ -222,7 +266,8 @@ class _Link:
         if not self.over:
             self.over = True
             assert self._closing is not None
-            self._recording.disconnected(self._number, self.tap, *self._closing)
+            if self._number:  # else it has not been made, and is not known
+                self._recording.disconnected(self._number, self.tap, self._lost, *self._closing)
             self._proxy.ended(self)
 
     def _say_why(self) -> None:
@@ -237,7 +282,9 @@ class _Link:
 
 
 class _End(asyncio.Protocol):
-    """One socket of a link."""
+    """One socket of a link; `other` is that of the other side."""
+
+    other: _End
 
     def __init__(self, side: Side, link: _Link) -> None:
         self.side = side
@@ -246,11 +293,6 @@ class _End(asyncio.Protocol):
         self.gone = False
         self._link = link
         self._resetting = False
-
-    @property
-    def other(self) -> _End:
-        """Return the socket of the other side."""
-        return self._link.server if self.side is Side.CLIENT else self._link.client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -13,9 +13,9 @@ from duplexmock.errors import FixtureError
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.background import Background
-from duplexmock.net.proxy import Proxy
+from duplexmock.net.proxy import Proxy, ask_upstream
 from duplexmock.net.recording import Finished, Recording, Watcher
-from duplexmock.schema.descriptors import Descriptors
+from duplexmock.schema.sources import Source, given
 from duplexmock.store.header import Expect, Expectations
 
 
@@ -25,7 +25,8 @@ class RecordingProxy:
     `target` is what a client dials instead of the upstream. `out` is the fixture, complete when the block is left.
     `finished` are the sessions that have ended and are in the file. What goes wrong on the way (the upstream cannot be
     reached, something speaks HTTP/1.1, the disk is full) is a RuntimeWarning when the block is left, and the
-    conversation goes on; an unwritable file is then a FixtureError, where no other exception is on its way.
+    conversation goes on; an unwritable file is then a FixtureError. An exception of the block stays the one that is
+    raised, and the warnings are notes of it.
     """
 
     def __init__(
@@ -59,10 +60,14 @@ class RecordingProxy:
             background.run(self._stop())
         finally:
             background.close()
+        if exc is not None:
+            for text in self._warnings:
+                exc.add_note(f"duplexmock: {text}")
+            return
         for text in self._warnings:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         failure = self._proxy.recording.failure
-        if failure and exc is None:
+        if failure:
             raise FixtureError(failure)
 
     async def __aenter__(self) -> RecordingProxy:
@@ -77,8 +82,10 @@ class RecordingProxy:
         self.target = str(await self._proxy.start(self._listen, self._record))
 
     async def _stop(self) -> None:
-        await self._proxy.drain(self._grace_s)
-        await self._proxy.stop()
+        try:
+            await self._proxy.drain(self._grace_s)
+        finally:  # also where somebody does not want to wait, and interrupts
+            await self._proxy.stop()
 
 
 def record(
@@ -89,7 +96,8 @@ def record(
     overwrite: bool = False,
     methods: Sequence[str] = (),
     redact: Iterable[str] = (),
-    descriptors: Path | str | None = None,
+    descriptors: Source | None = None,
+    reflection: bool = False,
     ignore: Sequence[str] = (),
     bind: Sequence[tuple[str, str]] = (),
     expect: Expect | None = None,
@@ -103,15 +111,17 @@ def record(
 
     `upstream` and `listen` are `HOST:PORT` or `unix:/path`. `methods` are globs of the calls to record, all by default;
     the others pass. `redact` are metadata keys besides the usual ones (authorization, cookie, x-api-key …) whose values
-    are not written. `descriptors` is a file that `protoc --descriptor_set_out` wrote; it goes into the fixture, as do
-    `ignore`, `bind`, `expect` (see `duplexmock replay`) and `notes`. When the block is left, open calls have `grace_s`
-    seconds to end.
+    are not written. `descriptors` is a descriptor set of protoc's, a .proto file or a generated module; with
+    `reflection` the upstream is asked for them, once, on a connection of its own. They go into the fixture, as do
+    `ignore`, `bind`, `expect` (see `replay`) and `notes`. When the block is left, open calls have `grace_s` seconds to
+    end.
 
     Works in `with` and in `async with`; the proxy runs on a thread of its own. Raises ScriptError for arguments that
     make no sense or an address that is taken, FixtureError where `out` exists and `overwrite` is False, or cannot be
     written.
     """
     to = address.parse_target(upstream, "upstream")
+    known = given(descriptors)
     recording = partial(
         Recording,
         out,
@@ -119,11 +129,12 @@ def record(
         if_exists="overwrite" if overwrite else "refuse",
         methods=tuple(methods),
         redact=tuple(redact),
-        descriptors=None if descriptors is None else Descriptors.read(descriptors).serialized,
+        descriptors=None if known is None else known.serialized,
         expectations=Expectations(tuple(ignore), tuple(bind), expect),
         notes=notes,
     )
-    return RecordingProxy(Path(out), Proxy(to), address.parse(listen, "listen"), grace_s, recording)
+    proxy = Proxy(to, partial(ask_upstream, to) if reflection else None)
+    return RecordingProxy(Path(out), proxy, address.parse(listen, "listen"), grace_s, recording)
 
 
 class _Watcher:

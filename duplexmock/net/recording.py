@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,7 +23,7 @@ from duplexmock.core.rows import FIRST_OF_CONNECTION, Row, RowKind
 from duplexmock.core.session import Ended
 from duplexmock.core.status import code_name, error_name
 from duplexmock.store.header import Expectations, Header
-from duplexmock.store.index import SessionLine
+from duplexmock.store.index import LAST_OF_MESSAGES, SessionLine
 from duplexmock.store.redact import Redaction
 from duplexmock.store.writer import Writer
 from duplexmock.wire.tap import Tap
@@ -32,6 +33,8 @@ FLUSH_S = 0.05
 
 SYNC_S = 1.0
 """How often the disk is asked to hold what was flushed: a sync costs as much as writing some hundred rows."""
+
+_KIND = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,10 @@ class Recording:
         self._write(at_ns, [(RowKind.OPENED, number, Connection(number, client, server, at_ns))])
         return number
 
+    def described(self, serialized: bytes) -> None:
+        """Take what the upstream says of its services, a FileDescriptorSet."""
+        self._write(self.now_ns(), [(RowKind.DESCRIPTORS, 0, serialized)])
+
     def admit(self, method: str) -> int | None:
         """Return the number of the new session, or None where the call is not to be recorded."""
         if not is_chosen(method, self._methods):
@@ -138,20 +145,25 @@ class Recording:
 
     def take(self, at_ns: int, rows: Sequence[Row]) -> None:
         """Take the rows of one read."""
-        if any([row[0] > RowKind.SERVER_PART for row in rows]):  # noqa: C419 - half the time of a generator
+        if max(map(_KIND, rows), default=0) > LAST_OF_MESSAGES:
             rows = self._redaction.rows(rows)
             for row in rows:
-                if RowKind.SERVER_PART < row[0] < FIRST_OF_CONNECTION:
+                if LAST_OF_MESSAGES < row[0] < FIRST_OF_CONNECTION:
                     self._follow(at_ns, row)
         self._write(at_ns, rows)
 
-    def disconnected(self, number: int, tap: Tap, how: Closing, side: Side | None, reason: str = "") -> None:
-        """Take the end of a connection, and with it of the calls that were open on it."""
+    def disconnected(
+        self, number: int, tap: Tap, lost: Sequence[int], how: Closing, side: Side | None, reason: str = ""
+    ) -> None:
+        """Take the end of a connection, and with it of the calls that were open on it.
+
+        `lost` are the sessions that are no longer open to the tap, and have not ended by themselves.
+        """
         at_ns = self.now_ns()
         closed = Closed(at_ns, how, side, reason)
         self._write(at_ns, [(RowKind.CLOSED, number, closed)])
         ended, _ = unfinished(Connection(number, "", "", 0, closed=closed))
-        for session in (self._sessions.get(number) for number in tap.open_numbers()):
+        for session in (self._sessions.get(number) for number in (*lost, *tap.open_numbers())):
             if session is not None and not session.outcome:
                 session.end(at_ns, ended.value)
                 self._lost.append(session)
@@ -168,7 +180,7 @@ class Recording:
             self._flushing.cancel()
             self._flushing = None
         if self._syncing is not None:
-            await self._syncing
+            await asyncio.wait({self._syncing})  # and not the task itself, which may have been cancelled
         self._writer.close()
         self._report_failure()
         for session in list(self._sessions.values()):

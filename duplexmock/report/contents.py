@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from duplexmock.core.events import ClientHeader, ClientMessage, Event, ServerHeader, ServerMessage, Side
 from duplexmock.core.metadata import Metadata
 from duplexmock.errors import ProtocolError
-from duplexmock.schema.payload import COMPRESSED, plain
+from duplexmock.schema.payload import COMPRESSED, codec, encoding, plain
 from duplexmock.schema.reader import Reader, Reading
 
 
@@ -50,9 +50,8 @@ class Contents:
         return None
 
     def _announced(self, side: Side, metadata: Metadata) -> None:
-        self._encodings[side] = _text(metadata, "grpc-encoding")
-        media_type = _text(metadata, "content-type").partition(";")[0].strip()
-        self._codecs[side] = media_type.partition("+")[2].lower() or "proto"
+        self._encodings[side] = encoding(metadata)
+        self._codecs[side] = codec(metadata)
 
     def _message(self, side: Side, payload: bytes, flags: int) -> Content:
         self._numbers[side] += 1
@@ -64,8 +63,3 @@ class Contents:
             return Content(self._numbers[side], payload, compressed, encoding, str(exc))
         reading = self._reader.read(self._method, side, uncompressed, self._codecs[side])
         return Content(self._numbers[side], reading, compressed, encoding)
-
-
-def _text(metadata: Metadata, key: str) -> str:
-    value = metadata.first(key)
-    return value if isinstance(value, str) else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from duplexmock.core.deadline import is_up
 from duplexmock.core.events import Reset, ServerHeader, ServerTrailer
 from duplexmock.core.session import Entry, Session
 from duplexmock.core.status import Code, code_of_http_status, code_of_reset
@@ -35,15 +36,9 @@ def derived(session: Session, event: ServerTrailer | Reset) -> Derived | None:
 
 
 def is_deadline(session: Session, cancel: Entry) -> bool:
-    """Tell whether this Cancel came when the client's deadline was up: the wire shows no more than that.
-
-    The two are a hundredth apart at most: gRPC's C core rounds `grpc-timeout` up to two or three digits (one part in a
-    hundred), so that its deadline passes before header + grpc-timeout does.
-    """
+    """Tell whether this Cancel came when the client's deadline was up: the wire shows no more than that."""
     timeout_ns = session.header.timeout_ns
-    if timeout_ns is None:
-        return False
-    return cancel.at_ns - session.entries[0].at_ns >= timeout_ns - timeout_ns // 100
+    return timeout_ns is not None and is_up(timeout_ns, cancel.at_ns - session.entries[0].at_ns)
 
 
 def _http_status(session: Session, trailer: ServerTrailer) -> int:

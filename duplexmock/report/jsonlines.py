@@ -96,6 +96,12 @@ def session_line(session: Session, reader: Reader) -> Iterator[str]:
     yield "]}\n"
 
 
+def entries(session: Session, reader: Reader) -> list[dict[str, Any]]:
+    """Return the entries of a session as its line has them."""
+    contents = Contents(session.method, reader)
+    return [_entry(session, entry, contents.see(entry.event)) for entry in session.entries]
+
+
 def _connection(connection: Connection) -> dict[str, Any]:
     return {
         "number": connection.number,

@@ -23,6 +23,7 @@ from duplexmock.core.events import (
     ClientHalfClose,
     ClientHeader,
     ClientMessage,
+    Event,
     Reset,
     ServerHeader,
     ServerMessage,
@@ -78,6 +79,40 @@ def timeline(session: Session, reader: Reader, limit: int = DEFAULT_LIMIT) -> It
     if session.ended in _NO_END_OF_ITS_OWN:
         reason = f": {escaped(session.reason)}" if session.reason else ""
         yield Line(_stamp_of_end(session), None, f"{session.ended.value}{reason}")
+
+
+def event_line(
+    method: str, event: Event, messages_before: int, reader: Reader, limit: int = DEFAULT_LIMIT
+) -> tuple[str, tuple[str, ...]]:
+    """Return what a line says of an event that did not take place: its name, and the details.
+
+    `messages_before` are those of its lane that came before it.
+    """
+    name = event_name(event)
+    match event:
+        case ClientHeader(_, metadata) | ServerHeader(metadata):
+            told: tuple[str, ...] = (metadata_line(metadata, limit),)
+        case ClientMessage(payload) | ServerMessage(payload):
+            content = Contents(method, reader).see(event)
+            assert content is not None
+            name = f"{name} #{messages_before + 1}"
+            told = line(content.reading, limit), _compression(content, payload, limit)
+        case ClientHalfClose():
+            told = ()
+        case Cancel(code) | Reset(code):
+            name, told = f"{name} {error_name(code)}", ()
+        case ServerTrailer(Status() as status, metadata):
+            name = f"{name} {code_name(status.code)}"
+            told = (
+                quoted(status.message, limit) if status.message else "",
+                _details(status, limit),
+                metadata_line(metadata, limit),
+            )
+        case ServerTrailer():
+            name, told = f"{name} without a status", ()
+        case _:
+            raise TypeError(f"{event!r} is no event")
+    return name, tuple(filter(None, told))
 
 
 def escaped(text: str) -> str:

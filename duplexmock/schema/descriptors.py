@@ -11,11 +11,11 @@ google/protobuf/descriptor.proto.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
@@ -72,21 +72,66 @@ class Descriptors:
         """Return the type of the messages that `side` sends on `/package.Service/Method`, or None."""
         return self.input_type(method) if side is Side.CLIENT else self.output_type(method)
 
+    def message_type(self, name: str) -> Descriptor | None:
+        """Return the type of this full name, `package.Message`; None where the set has no such."""
+        try:
+            return self._pool.FindMessageTypeByName(name)
+        except (KeyError, ValueError):
+            return None
+
     def _method(self, method: str) -> MethodDescriptor | None:
         service, _, name = method.removeprefix("/").partition("/")
         try:
             return self._pool.FindServiceByName(service).methods_by_name.get(name)
-        except (KeyError, ValueError):  # not there, or a name that is not even UTF-8
+        except (KeyError, ValueError, TypeError):  # not there, or a name that is not even UTF-8
             return None
 
     def _build(self) -> None:
         for file in _imports_first(self._files, self.name):
             try:
                 self._pool.AddSerializedFile(file.SerializeToString())
-                self._pool.FindFileByName(file.name)  # protobuf in pure Python looks at a file only now
+                _read_names(self._pool.FindFileByName(file.name))  # protobuf looks at some of a file only now
             except (TypeError, KeyError, ValueError) as exc:
                 reason = " ".join(str(exc).split())
                 raise ScriptError(f"{self.name!r}: protobuf does not accept {file.name!r}: {reason}") from exc
+
+
+def fitting(files: Iterable[FileDescriptorProto], name: str) -> Descriptors | None:
+    """Return those of the files that protobuf accepts together, the first of any that contradict one another, or None.
+
+    It does for files of unknown quality what Descriptors, which accepts all or raises, does for a set.
+    """
+    pool = DescriptorPool()
+    for own in _imports_first({own: _of_protobuf(own) for own in PROTOBUFS_OWN}, name):
+        pool.AddSerializedFile(own.SerializeToString())
+    by_name = {file.name: file for file in files if file.name and file.name not in PROTOBUFS_OWN}
+    missing = {file.name: set(file.dependency) - PROTOBUFS_OWN.keys() for file in by_name.values()}
+    importers: dict[str, list[str]] = {}
+    for file, imports in missing.items():
+        for imported in imports:
+            importers.setdefault(imported, []).append(file)
+    ready = [file for file, imports in missing.items() if not imports]
+    accepted = []
+    for file in ready:  # it grows as files are accepted
+        if not _accepts(pool, by_name[file]):
+            continue
+        accepted.append(by_name[file])
+        for importer in importers.get(file, ()):
+            missing[importer].discard(file)
+            if not missing[importer]:
+                ready.append(importer)
+    if not accepted:
+        return None
+    return Descriptors(FileDescriptorSet(file=accepted).SerializeToString(), name)
+
+
+def _accepts(pool: DescriptorPool, file: FileDescriptorProto) -> bool:
+    try:
+        pool.AddSerializedFile(file.SerializeToString())
+        pool.FindFileByName(file.name)
+    except (TypeError, KeyError, ValueError):
+        return False
+    return True
 
 
 def _parse(serialized: bytes, name: str) -> dict[str, FileDescriptorProto]:
@@ -129,6 +174,21 @@ def _imports_first(files: Mapping[str, FileDescriptorProto], name: str) -> Itera
                 file, _ = path.pop()
                 done.add(file.name)
                 yield file
+
+
+def _read_names(file: FileDescriptor) -> None:
+    """Look at all names of a file; UnicodeDecodeError where one is not UTF-8, which protobuf tells nobody before."""
+    kinds = list(file.message_types_by_name.values())
+    enums = list(file.enum_types_by_name.values())
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.nested_types
+        enums += kind.enum_types
+        for field in kind.fields:
+            _ = field.name
+    for enum in enums:
+        for value in enum.values:
+            _ = value.name
 
 
 def _of_protobuf(name: str) -> FileDescriptorProto:

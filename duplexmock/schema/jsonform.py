@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from duplexmock.schema.reader import Reading
-from duplexmock.schema.tree import Deeper, Entries, Items, Leaf, Long, Node, Unread, Word, tree
+from duplexmock.schema.tree import Deeper, Entries, Items, Key, Long, Name, Node, Unread, Word, tree
 
 JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -51,16 +51,16 @@ def _json(node: Node) -> JSON:
             raise TypeError(f"{node!r} is no node")
 
 
-def _object(pairs: Iterable[tuple[Leaf, Node]]) -> dict[str, JSON]:
+def _object(pairs: Iterable[tuple[Key, Node]]) -> dict[str, JSON]:
     every: dict[str, list[JSON]] = {}
     for key, node in pairs:
         every.setdefault(_key(key), []).append(_json(node))
     return {key: values[0] if len(values) == 1 else values for key, values in every.items()}
 
 
-def _key(key: Leaf) -> str:
+def _key(key: Key) -> str:
     match key:
-        case Word(text):
+        case Name(text):
             return text
         case bool():
             return "true" if key else "false"

@@ -1,4 +1,4 @@
-"""Decompressing one message, as PROTOCOL-HTTP2 ("Compressed-Flag", "Message-Encoding") says.
+"""Compressing and decompressing one message, as PROTOCOL-HTTP2 ("Compressed-Flag", "Message-Encoding") says.
 
 Bit 0 of a message's flags says that it is compressed, its side's `grpc-encoding` says how: `gzip` (RFC 1952) or
 `deflate`, which is zlib's format (RFC 1950). What a message may become is bounded, because a few bytes can ask for
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import zlib
 
-from duplexmock.errors import ProtocolError
+from duplexmock.core.metadata import Metadata
+from duplexmock.errors import ProtocolError, ScriptError
 
 COMPRESSED = 1
 """The bit of a message's flags that says it is compressed."""
@@ -35,6 +36,34 @@ def plain(payload: bytes, flags: int, encoding: str, max_bytes: int = MAX_PLAIN_
     if window is None:
         raise ProtocolError("unknown encoding")
     return _inflate(payload, window, max_bytes)
+
+
+def encoding(metadata: Metadata) -> str:
+    """Return how a side compresses its messages, by its header: `grpc-encoding`, empty where there is none."""
+    return _text(metadata, "grpc-encoding")
+
+
+def codec(metadata: Metadata) -> str:
+    """Return what a side's messages are, by its header: what stands behind the plus in `content-type`, else `proto`."""
+    media_type = _text(metadata, "content-type").partition(";")[0].strip()
+    return media_type.partition("+")[2].lower() or "proto"
+
+
+def _text(metadata: Metadata, key: str) -> str:
+    value = metadata.first(key)
+    return value if isinstance(value, str) else ""
+
+
+def compressed(payload: bytes, encoding: str) -> bytes:
+    """Return the message compressed, to be sent with COMPRESSED in its flags; the same bytes at each run.
+
+    ScriptError for an encoding other than `gzip` and `deflate`.
+    """
+    window = _WINDOW_BITS.get(encoding)
+    if window is None:
+        raise ScriptError(f"messages cannot be compressed as {encoding!r}: gzip and deflate are known")
+    deflater = zlib.compressobj(wbits=window)
+    return deflater.compress(payload) + deflater.flush()
 
 
 def _inflate(payload: bytes, window: int, max_bytes: int) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from duplexmock.schema.reader import Reading
-from duplexmock.schema.tree import Deeper, Entries, Items, Leaf, Long, Node, Unread, Word, tree
+from duplexmock.schema.tree import Deeper, Entries, Items, Key, Long, Name, Node, Unread, Word, tree
 
 DEFAULT_LIMIT = 200
 """The characters a message may take: about two lines of a wide terminal."""
@@ -18,10 +18,15 @@ DEFAULT_LIMIT = 200
 
 def line(reading: Reading, limit: int = DEFAULT_LIMIT) -> str:
     """Write a reading in one line of about `limit` characters: the brackets still to be closed come on top."""
+    return node_line(tree(reading), limit)
+
+
+def node_line(node: Node, limit: int = DEFAULT_LIMIT) -> str:
+    """Write a part of a reading, as `line` writes all of it."""
     written: list[str] = []
     closing: list[str] = []
     room = limit
-    for token in _tokens(tree(reading), limit // 2):
+    for token in _tokens(node, limit // 2):
         room -= len(token)
         if room < 0 and token not in _CLOSING:
             written.append(", …" if token.startswith(", ") else "…")
@@ -65,7 +70,7 @@ def _tokens(node: Node, leaf_limit: int) -> Iterator[str]:
             yield _leaf(node, leaf_limit)
 
 
-def _leaf(leaf: Leaf, limit: int) -> str:
+def _leaf(leaf: Key, limit: int) -> str:
     match leaf:
         case None:
             return "null"
@@ -77,7 +82,7 @@ def _leaf(leaf: Leaf, limit: int) -> str:
             return quoted(leaf, limit)
         case Unread(raw):
             return quoted(raw, limit)
-        case Word(text):
+        case Word(text) | Name(text):
             return text if text.isprintable() else repr(text)
         case Long(number):
             return str(number)

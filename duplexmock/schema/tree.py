@@ -33,6 +33,18 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """A field's name; fields are ordered by `number`.
+
+    `absent` is what it means that the field is not there: its default, or None where that is a meaning of its own.
+    """
+
+    text: str
+    number: int
+    absent: Leaf = None
+
+
+@dataclass(frozen=True, slots=True)
 class Long:
     """An integer of 64 bits by its descriptor; JSON writes it as a string."""
 
@@ -43,10 +55,12 @@ class Long:
 class Entries:
     """A message or a map: keys and what they stand for.
 
-    A field's name is a Word, its number an int, a map's key what it is. A number may occur more than once.
+    A field's key is a Name, or an int where no descriptor knows it, which may occur more than once. The keys of what
+    `is_map` are values.
     """
 
-    pairs: Iterator[tuple[Leaf, Node]]
+    pairs: Iterator[tuple[Key, Node]]
+    is_map: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,7 @@ class Deeper:
 
 Leaf = str | bytes | bool | int | float | None | Word | Long | Unread | Deeper
 Node = Leaf | Entries | Items
+Key = Name | Leaf
 
 
 def tree(reading: Reading) -> Node:
@@ -86,11 +101,19 @@ def _message(message: Message, depth: int) -> Node:
     return Entries(_fields(message, depth))
 
 
-def _fields(message: Message, depth: int) -> Iterator[tuple[Leaf, Node]]:
+def _fields(message: Message, depth: int) -> Iterator[tuple[Key, Node]]:
     for field, value in message.ListFields():
-        yield Word(f"[{field.full_name}]" if field.is_extension else field.name), _field(field, value, depth)
+        yield _name(field), _field(field, value, depth)
     for unknown in _unknown(UnknownFieldSet(message)):
         yield unknown.number, _by_number(unknown.value, depth + 1)
+
+
+def _name(field: FieldDescriptor) -> Name:
+    text = f"[{field.full_name}]" if field.is_extension else field.name
+    default = field.default_value
+    if field.has_presence or isinstance(default, list):
+        return Name(text, field.number)
+    return Name(text, field.number, _scalar(field, default))
 
 
 def _field(field: FieldDescriptor, value: object, depth: int) -> Node:
@@ -101,7 +124,7 @@ def _field(field: FieldDescriptor, value: object, depth: int) -> Node:
         assert field.message_type is not None
         of_value = field.message_type.fields_by_name["value"]
         # protobuf gives a map's entries in no stable order.
-        return Entries((key, _field(of_value, value[key], depth)) for key in sorted(value))
+        return Entries(((key, _field(of_value, value[key], depth)) for key in sorted(value)), is_map=True)
     if isinstance(value, MutableSequence):
         return Items(_field(field, item, depth) for item in value)
     return _scalar(field, value)
@@ -150,7 +173,7 @@ def _by_number(value: Value, depth: int) -> Node:
             return value
 
 
-def _numbered(fields: Iterable[Field], depth: int) -> Iterator[tuple[Leaf, Node]]:
+def _numbered(fields: Iterable[Field], depth: int) -> Iterator[tuple[Key, Node]]:
     for field in fields:
         yield field.number, _by_number(field.value, depth + 1)
 
@@ -184,8 +207,8 @@ def _any(message: _WellKnown, depth: int) -> Node:
     return Entries(_any_pairs(message.DESCRIPTOR, url, value, depth))
 
 
-def _any_pairs(any_type: Any, url: str, value: bytes, depth: int) -> Iterator[tuple[Leaf, Node]]:
-    yield Word("@type"), url
+def _any_pairs(any_type: Any, url: str, value: bytes, depth: int) -> Iterator[tuple[Key, Node]]:
+    yield Name("@type", 0), url
     node: Node
     try:
         kind = any_type.file.pool.FindMessageTypeByName(url.rpartition("/")[2])
@@ -199,7 +222,7 @@ def _any_pairs(any_type: Any, url: str, value: bytes, depth: int) -> Iterator[tu
     if isinstance(node, Entries) and not means_more:
         yield from node.pairs
     else:
-        yield Word("value"), node
+        yield Name("value", 2), node
 
 
 def _timestamp(message: _WellKnown, depth: int) -> Node:
@@ -232,7 +255,7 @@ def _wrapper(message: _WellKnown, depth: int) -> Node:
 
 def _struct(message: _WellKnown, depth: int) -> Node:
     fields = message.fields
-    return Entries((key, _message(fields[key], depth + 1)) for key in sorted(fields))
+    return Entries(((key, _message(fields[key], depth + 1)) for key in sorted(fields)), is_map=True)
 
 
 def _list_value(message: _WellKnown, depth: int) -> Node:

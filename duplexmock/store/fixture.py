@@ -42,6 +42,7 @@ goes. Zeros at the end, which a loss of power may leave, are not part of the fil
                 [13, connection, [at_ns, ">" or "<", [[identifier, value]]]]    SETTINGS
                 [14, connection, [at_ns, ">" or "<", last stream id, error code, debug]]    GOAWAY
                 [15, connection, [at_ns, "closed" | "reset" | "refused" | "stopped", ">" or "<" or nil, reason]]
+                [16, 0, FileDescriptorSet]    what the upstream said of its services; the header's come first
 
 `pairs` are [key, text], or [key, bin] for keys in `-bin`; text is latin-1 that was stored as UTF-8. Rows of one batch
 were seen in one read and share its time; their order is the order in which they were seen. Newer versions are refused,
@@ -50,7 +51,7 @@ older ones stay readable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +59,7 @@ from typing import Any
 
 from duplexmock.core.connection import Connection, told
 from duplexmock.core.recorder import Recorder, unfinished
-from duplexmock.core.rows import FIRST_OF_CONNECTION, RowKind
+from duplexmock.core.rows import FIRST_OF_CONNECTION, Row, RowKind
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, ProtocolError, ScriptError
 from duplexmock.store.flat import restore
@@ -128,20 +129,36 @@ class Fixture:
         self._load_connections(self._index.connections)
         return tuple(self._connections[number] for number in sorted(self._connections))
 
+    @property
+    def descriptors(self) -> bytes | None:
+        """Return what payloads are read by, a serialized FileDescriptorSet; None where the fixture has none.
+
+        It was given to the recording, or is what the upstream said while it was recorded.
+        """
+        if self.header.descriptors is not None:
+            return self.header.descriptors
+        for _, _, (_, _, serialized) in self._rows_of_connections((0,)):
+            return bytes(serialized)
+        return None
+
     def summaries(self) -> Iterator[Summary]:
         """Yield what is known of each session without reading its entries, in the order in which they were opened."""
         for number, line in self._lines.items():
             ended = ending_of(line) or unfinished(self._connection(number))[0]
             yield Summary(number, self._method(number), line.client_messages, line.server_messages, ended)
 
+    def check(self, number: int) -> None:
+        """Raise ScriptError where there is no session of this number."""
+        if number not in self._lines:
+            raise ScriptError(f"{self._source.name}: there is no session {number}; {self._counted()}")
+
     def session(self, number: int) -> Session:
         """Read one session, and of the file only what is between its first and last block.
 
         ScriptError where there is no session of this number.
         """
-        line = self._lines.get(number)
-        if line is None:
-            raise ScriptError(f"{self._source.name}: there is no session {number}; {self._counted()}")
+        self.check(number)
+        line = self._lines[number]
         recorders: dict[int, Recorder] = {}
         for block in blocks(self._source, line.first, line.last):
             if number not in block_lines(self._source, block):
@@ -223,30 +240,35 @@ class Fixture:
 
     def _load_connections(self, numbers: Iterable[int]) -> None:
         """Read those of these connections that have not been read yet."""
-        wanted = {
-            number: self._index.connections.get(number, ()) for number in numbers if number not in self._connections
-        }
-        for offset in sorted({offset for offsets in wanted.values() for offset in offsets}):
+        wanted = [number for number in numbers if number and number not in self._connections]
+        for block, position, (kind, number, what) in self._rows_of_connections(wanted):
+            if kind == RowKind.OPENED:
+                self._connections[number] = what
+            elif number in self._connections:
+                self._connections[number] = told(self._connections[number], what)
+            else:
+                raise damaged(self._source, block, f"row {position}: connection {number} has not been opened")
+
+    def _rows_of_connections(self, numbers: Collection[int]) -> Iterator[tuple[Record, int, Row]]:
+        """Yield what was said of these connections, and where; number 0 is the recording itself."""
+        offsets = {offset for number in numbers for offset in self._index.connections.get(number, ())}
+        for offset in sorted(offsets):
             for block in blocks(self._source, offset, offset):
                 for _, position, rows in batches(self._source, block):
-                    self._tell_connections(wanted, block, enumerate(rows, position))
+                    yield from self._said_of(numbers, block, enumerate(rows, position))
 
-    def _tell_connections(self, wanted: Iterable[int], block: Record, rows: Iterable[tuple[int, Any]]) -> None:
+    def _said_of(
+        self, numbers: Collection[int], block: Record, rows: Iterable[tuple[int, Any]]
+    ) -> Iterator[tuple[Record, int, Row]]:
         for position, fields in rows:
             if _is_message(fields):
                 continue
             try:
                 row = restore(fields)
-                if row[0] < FIRST_OF_CONNECTION or row[1] not in wanted:
-                    continue
-                if row[0] == RowKind.OPENED:
-                    self._connections[row[1]] = row[2]
-                elif row[1] in self._connections:
-                    self._connections[row[1]] = told(self._connections[row[1]], row[2])
-                else:
-                    raise ValueError(f"connection {row[1]} has not been opened")
             except ValueError as exc:
                 raise damaged(self._source, block, f"row {position}: {exc}") from exc
+            if row[0] >= FIRST_OF_CONNECTION and row[1] in numbers:
+                yield block, position, row
 
     def _counted(self) -> str:
         match len(self._lines):

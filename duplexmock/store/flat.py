@@ -6,6 +6,7 @@ numbers and bytes, is packed without a look at it. The lists are those of the sp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,11 @@ def restore(fields: Any) -> Row:
     match fields:
         case (0 | 1, int(), int(), bytes()) | (2 | 3, int(), bytes()) | (10, int(), int()) | (11, int(), str()):
             return tuple(fields)
+        case (16, 0, bytes()):
+            return tuple(fields)
         case (4, int(call), (str(method), str(authority), str(scheme), pairs), int(connection), int(stream_id)):
+            if _SURROGATES.search(method):
+                raise ValueError("a method that is not text")  # the wire's is latin-1, which is always UTF-8 here
             header = ClientHeader(method, _metadata(pairs), authority, scheme)
             return (RowKind.CLIENT_HEADER, call, header, connection, stream_id)
         case (int(kind), int(number), (*value,)) if kind in _VALUES:
@@ -125,6 +130,9 @@ def _numbers(pair: Any) -> tuple[int, int]:
             raise ValueError("a setting that is not an identifier and a value")
 
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+"""What stands for bytes that are not UTF-8."""
+
 _VALUES = frozenset(RowKind) - {
     RowKind.CLIENT_MESSAGE,
     RowKind.SERVER_MESSAGE,
@@ -133,5 +141,6 @@ _VALUES = frozenset(RowKind) - {
     RowKind.CLIENT_HEADER,
     RowKind.RESET_AFTER,
     RowKind.DAMAGED,
+    RowKind.DESCRIPTORS,
 }
 """The kinds of row whose third element is a value of core."""

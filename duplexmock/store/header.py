@@ -82,7 +82,7 @@ def _from_v1(fields: Mapping[str, Any]) -> Header:
             "expectations": {"ignore": [*ignore], "bind": [*bind], "expect": expect},
             "notes": dict(notes),
         } if (
-            all(isinstance(text, str) for text in (*keys, *ignore, *notes.values()))
+            all(isinstance(text, str) for text in (*keys, *ignore, *notes, *notes.values()))
             and all(isinstance(pair, list) and [type(path) for path in pair] == [str, str] for pair in bind)
             and (expect is None or expect in get_args(Expect))
         ):

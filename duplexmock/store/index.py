@@ -17,6 +17,9 @@ from typing import Any
 from duplexmock.core.rows import FIRST_OF_CONNECTION, Row, RowKind
 from duplexmock.core.session import Ended
 
+LAST_OF_MESSAGES = int(RowKind.SERVER_PART)
+"""Rows of this kind and lower are messages and their parts. A plain number: an enum's member is slow to look up."""
+
 
 @dataclass(slots=True)
 class SessionLine:
@@ -43,10 +46,19 @@ class Tally:
         self._lines: dict[int, SessionLine] = {}
         self._connections: dict[int, None] = {}
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Count these rows, the next ones."""
-        self._rows.update(map(_KIND_AND_NUMBER, rows))
-        for row in [row for row in rows if row[0] > RowKind.SERVER_PART]:
+        kinds = set(map(_KIND, rows))
+        if len(kinds) == 1:
+            # A read under load: to count numbers takes a third of counting pairs (bench: `60 B on 1 stream: recorded`).
+            (kind,) = kinds
+            for number, count in Counter(map(_NUMBER, rows)).items():
+                self._rows[kind, number] += count
+        else:
+            self._rows.update(map(_KIND_AND_NUMBER, rows))
+        if max(kinds, default=0) <= LAST_OF_MESSAGES:
+            return
+        for row in [row for row in rows if row[0] > LAST_OF_MESSAGES]:
             kind = row[0]
             if kind >= FIRST_OF_CONNECTION:
                 self._connections[row[1]] = None
@@ -139,7 +151,7 @@ def lines_from(methods: Sequence[Any], flat: Iterable[Any]) -> dict[int, Session
                 int() | None as method,
                 int(connection),
                 *offsets,
-            ):
+            ) if bool not in map(type, fields):
                 line = SessionLine(_method(methods, method), connection, client, server, ending)
             case _:
                 raise ValueError("a session's line that is not one")
@@ -176,3 +188,5 @@ ENDINGS: dict[int, Ended] = {
 """The rows that end a session; the first of them says how."""
 
 _KIND_AND_NUMBER = itemgetter(0, 1)
+_KIND = itemgetter(0)
+_NUMBER = itemgetter(1)

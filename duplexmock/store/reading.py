@@ -14,7 +14,7 @@ from duplexmock.errors import FixtureError
 from duplexmock.store.flat import restore
 from duplexmock.store.header import FORMAT, Header, header_from
 from duplexmock.store.index import Index, SessionLine, Tally, lines_from
-from duplexmock.store.records import END, END_HEAD, END_NIL, UNREADABLE, Record, RecordKind, Source, unpacker_of
+from duplexmock.store.records import END, END_HEAD, END_NIL, Record, RecordKind, Source, unpack, unpacker_of
 
 
 def read_header(source: Source) -> tuple[Header, int]:
@@ -73,13 +73,13 @@ def batches(source: Source, block: Record) -> Iterator[tuple[int, int, list[Any]
     position = 1
     while unpacker.tell() < len(body):
         try:
-            batch = unpacker.unpack()
+            batch = unpack(unpacker)
         except msgpack.OutOfData as exc:
             if block.whole:
                 raise damaged(source, block, "a body that ends inside of its rows") from exc
             return
-        except UNREADABLE as exc:
-            raise damaged(source, block, "a body that is not msgpack, or not this format's") from exc
+        except ValueError as exc:
+            raise damaged(source, block, f"a body that is {exc}") from exc
         match batch:
             case (int(since_ns), [*_] as rows):
                 yield first_at_ns + since_ns, position, rows
@@ -129,13 +129,15 @@ def _index_records(source: Source, first: int, offset: int) -> Iterator[Record]:
 def _index_body(source: Source, record: Record) -> tuple[dict[int, SessionLine], Mapping[int, list[int]]]:
     body = source.read(record.body_offset, record.body_bytes)
     try:
-        match unpacker_of(body).unpack():
+        match unpack(unpacker_of(body)):
             case ([*methods], [*sessions], [*connections]):
                 return lines_from(methods, sessions), dict(map(_offsets, connections))
             case _:
                 raise ValueError("an index that is not methods, sessions and connections")
-    except UNREADABLE as exc:
-        raise damaged(source, record, str(exc) or "an index that is not msgpack") from exc
+    except msgpack.OutOfData as exc:
+        raise damaged(source, record, "an index that ends inside of its lines") from exc
+    except ValueError as exc:
+        raise damaged(source, record, str(exc)) from exc
 
 
 def _offsets(fields: Any) -> tuple[int, list[int]]:

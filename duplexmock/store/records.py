@@ -8,6 +8,7 @@ says the same one and the nil is where it should be, so that a flipped bit sends
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,7 +90,11 @@ class Source:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end."""
-        size = max(min(size, self.end - offset), 0)
+        if offset < 0:
+            raise self.damaged(f"byte {offset}", "there is no such place")
+        size = min(size, self.end - offset)
+        if size <= 0:
+            return b""
         try:
             self._file.seek(offset)
             pieces = []
@@ -103,20 +108,20 @@ class Source:
     def object_at(self, offset: int) -> tuple[Any, int] | None:
         """Read the msgpack object at `offset`; return it and the offset behind it, or None where the file cuts it.
 
-        Raises ValueError where there is no object of msgpack.
+        Raises ValueError where there is no object of msgpack, or a longer one than any head is.
         """
         size = _FIRST_READ_BYTES
         while True:
             piece = self.read(offset, size)
             unpacker = unpacker_of(piece)
             try:
-                return unpacker.unpack(), offset + unpacker.tell()
+                return unpack(unpacker), offset + unpacker.tell()
             except msgpack.OutOfData:
                 if len(piece) < size:
                     return None
+                if size >= _LONGEST_HEAD_BYTES:
+                    raise ValueError(_NOT_OURS) from None
                 size *= 8
-            except UNREADABLE as exc:
-                raise ValueError("not msgpack, or not this format's") from exc
 
     def record_at(self, offset: int, place: str = "") -> Record | None:
         """Read the head at `offset`; return None where the file ends inside of it.
@@ -194,8 +199,25 @@ def unpacker_of(buffer: bytes) -> msgpack.Unpacker:
     return unpacker
 
 
-UNREADABLE = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
-"""What an Unpacker raises for bytes that are not msgpack, or not the msgpack it may read."""
+def unpack(unpacker: msgpack.Unpacker) -> Any:
+    """Return the next object of an Unpacker that `unpacker_of` made.
+
+    Raises msgpack.OutOfData where the buffer ends before the object does, ValueError where there is none.
+    """
+    try:
+        return unpacker.unpack()
+    except msgpack.OutOfData:
+        raise
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as exc:
+        # An object that states more than the buffer could hold is cut by the buffer's end.
+        if _STATES_TOO_MUCH.search(str(exc)):
+            raise msgpack.OutOfData from exc
+        raise ValueError(_NOT_OURS) from exc
+
+
+_NOT_OURS = "not msgpack, or not this format's"
+_STATES_TOO_MUCH = re.compile("exceeds max_(array|map|str|bin)_len")
 
 _FIRST_READ_BYTES = 256  # most heads, so that hopping over a large file reads little
+_LONGEST_HEAD_BYTES = _FIRST_READ_BYTES * 8**6  # 64 MiB: what a head may cost that a flipped bit made longer
 _TAIL_BYTES = 64 * 1024

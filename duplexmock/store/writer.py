@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from duplexmock.core.rows import Row, RowKind
 from duplexmock.errors import FixtureError
 from duplexmock.store.flat import flatten
 from duplexmock.store.header import Header, header_fields
-from duplexmock.store.index import Index, SessionLine, Tally, flat_lines
+from duplexmock.store.index import LAST_OF_MESSAGES, Index, SessionLine, Tally, flat_lines
 from duplexmock.store.records import BIN, BIN_32, END, END_HEAD, END_NIL, NIL, RecordKind
 
 BLOCK_BYTES = 256 * 1024
@@ -65,6 +65,7 @@ class Writer:
         self._first_at_ns = self._last_at_ns = 0
         self._body: list[bytes | memoryview] = []
         self._body_bytes = 0
+        self._heads: dict[Row, bytes] = {}  # of this block's rows with large payloads
         self._tally = Tally()
         self._index = Index()
         self._indexed_at = 0
@@ -74,15 +75,18 @@ class Writer:
         """Take the rows of one read, seen at `at_ns`. Never raises for what happens to the file."""
         if self.failure or not self._open or not rows:
             return
-        if len(rows) > _FEW_ROWS or not any(row[0] <= RowKind.SERVER_PART and _is_large(row) for row in rows):
-            since_ns = at_ns - (self._first_at_ns if self._body else at_ns)
-            packed = self._pack((since_ns, rows))
+        batches: Iterable[Sequence[Row]] = (rows,)
+        sizes = () if len(rows) > _FEW_ROWS else tuple(map(_payload_bytes, rows))
+        if max(sizes, default=0) < LARGE_BYTES:
+            packed = self._pack((self._since_ns(at_ns), rows))
             if len(packed) < PART_BYTES:
                 self._append(at_ns, rows, packed)
                 return
-        for some in _batches(rows):
-            since_ns = at_ns - (self._first_at_ns if self._body else at_ns)
-            self._append(at_ns, some, *self._runs(since_ns, some))
+            batches = _batches(rows)
+        elif sum(sizes) > PART_BYTES:
+            batches = _batches(rows)
+        for some in batches:
+            self._append(at_ns, some, *self._runs(self._since_ns(at_ns), some))
 
     def flush(self) -> None:
         """Hand what is pending to the operating system; cheap where nothing is."""
@@ -116,6 +120,10 @@ class Writer:
         except OSError as exc:
             self._fail(exc)
 
+    def _since_ns(self, at_ns: int) -> int:
+        """Return the time of a batch as its block will have it."""
+        return at_ns - self._first_at_ns if self._body else 0
+
     def _append(self, at_ns: int, rows: Sequence[Row], *chunks: bytes | memoryview) -> None:
         """Take the packed batch of these rows."""
         if not self._body:
@@ -131,14 +139,20 @@ class Writer:
         """Pack a batch around its large payloads."""
         runs: list[bytes | memoryview] = [b"\x92" + self._pack(since_ns) + _array_head(len(rows))]
         for row in rows:
-            if row[0] <= RowKind.SERVER_PART and _is_large(row):
-                payload = row[-1]
-                # The row with an empty payload, without the two bytes that say so.
-                head = self._pack((*row[:-1], b""))[:-2]
-                runs += (head + BIN.pack(BIN_32, len(payload)), payload)
+            size = _payload_bytes(row)
+            if size >= LARGE_BYTES:
+                runs += (self._head(row[:-1]) + BIN.pack(BIN_32, size), row[-1])
             else:
                 runs.append(self._pack(row))
         return runs
+
+    def _head(self, row: Row) -> bytes:
+        """Pack a row but for its payload, which it is given without."""
+        head = self._heads.get(row)
+        if head is None:
+            # An empty payload takes two bytes, and is taken off again.
+            head = self._heads[row] = self._pack((*row, b""))[:-2]
+        return head
 
     def _end_block(self) -> None:
         lines, connections = self._tally.lines(), self._tally.connections()
@@ -152,6 +166,7 @@ class Writer:
             self._body_bytes,
         )
         self._body, self._body_bytes, self._tally = [], 0, Tally()
+        self._heads.clear()
         if self.failure:
             return
         self._wrote(lines)
@@ -193,8 +208,9 @@ class Writer:
         self._body, self._body_bytes, self._tally, self._index = [], 0, Tally(), Index()
 
 
-def _is_large(row: Row) -> bool:
-    return len(row[-1]) >= LARGE_BYTES
+def _payload_bytes(row: Row) -> int:
+    """Return the size of a row's payload, 0 where it has none."""
+    return len(row[-1]) if row[0] <= LAST_OF_MESSAGES else 0
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -203,7 +219,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
     batch_bytes = 0
     for row in rows:
         for piece in _pieces(row):
-            piece_bytes = len(piece[-1]) if piece[0] <= RowKind.SERVER_PART else _SMALL_ROW_BYTES
+            piece_bytes = _payload_bytes(piece)
             if batch and batch_bytes + piece_bytes > PART_BYTES:
                 yield batch
                 batch, batch_bytes = [], 0
@@ -214,7 +230,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 def _pieces(row: Row) -> Iterator[Row]:
     """Cut a row whose payload is too large: all but the last piece are parts."""
-    if row[0] <= RowKind.SERVER_PART and len(row[-1]) > PART_BYTES:
+    if _payload_bytes(row) > PART_BYTES:
         payload = memoryview(row[-1])
         part = _PART_OF[row[0]]
         last = (len(payload) - 1) // PART_BYTES * PART_BYTES

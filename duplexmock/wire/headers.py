@@ -52,11 +52,14 @@ class Body(Enum):
 
 
 class HeaderReader:
-    """Decodes the field blocks of one direction of a connection."""
+    """Decodes the field blocks of one direction of a connection.
 
-    def __init__(self) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=MAX_LIST_BYTES)
-        self._decoder.max_allowed_table_size = MAX_TABLE_BYTES
+    An endpoint passes the bounds that it has announced; whoever listens passively, those that bound memory.
+    """
+
+    def __init__(self, max_list_bytes: int = MAX_LIST_BYTES, max_table_bytes: int = MAX_TABLE_BYTES) -> None:
+        self._decoder = hpack.Decoder(max_header_list_size=max_list_bytes)
+        self._decoder.max_allowed_table_size = max_table_bytes
         self._seen: dict[tuple[Callable[[Fields], Any], bytes], Any] = {}
 
     def read(self, block: bytes, convert: Callable[[Fields], T]) -> T:

@@ -63,7 +63,7 @@ class Tap:
         self.foreign_streams = 0
         self._connection = connection
         self._calls = Calls(connection, admit)
-        self._sides = {side: _Said(side, Direction(side, self._calls, self._frame)) for side in Side}
+        self._sides = {side: _Said(side, Direction(side, self._calls.messages[side], self, HANDED_ON)) for side in Side}
         self._last_stream_id = 0  # the highest that the client has opened
         self._at_ns = 0
 
@@ -114,7 +114,19 @@ class Tap:
             said.began, said.beginning = True, b""
             said.direction.read(beginning[_PREFACE_BYTES[said.side] :], rows)
 
-    def _frame(self, side: Side, kind: int, flags: int, stream_id: int, payload: bytes, rows: list[Row]) -> None:
+    def data_began(self, side: Side, stream_id: int, length: int, padded: int, rows: list[Row]) -> None:
+        """A DATA frame that needs a second look begins; part of reading, as the next two."""
+        call = self._calls.get(stream_id)
+        if call is not None:
+            self._calls.check_open(call, side, "DATA", rows)
+
+    def data_ended(self, side: Side, stream_id: int, rows: list[Row]) -> None:
+        """A DATA frame with END_STREAM has been read."""
+        call = self._calls.get(stream_id)
+        if call is not None:
+            self._calls.ended_by_data(call, side, rows)
+
+    def frame(self, side: Side, kind: int, flags: int, stream_id: int, payload: bytes, rows: list[Row]) -> None:
         """Take a whole frame of one side, of those that Direction hands on."""
         match kind:
             case FrameType.HEADERS | FrameType.PUSH_PROMISE | FrameType.CONTINUATION:
@@ -244,6 +256,17 @@ def _foreign_server(beginning: bytes) -> str:
         return "TLS"
     return "HTTP/1.1" if beginning.startswith(b"HTTP/") else "not HTTP/2"
 
+
+HANDED_ON = frozenset(
+    (
+        FrameType.HEADERS,
+        FrameType.RST_STREAM,
+        FrameType.SETTINGS,
+        FrameType.PUSH_PROMISE,
+        FrameType.GOAWAY,
+        FrameType.CONTINUATION,
+    )
+)
 
 _METHOD_INITIALS = tuple(bytes((letter,)) for letter in b"CDGHOPT")  # CONNECT, DELETE, GET, HEAD, OPTIONS, POST, TRACE
 _TLS_ALERT = b"\x15"

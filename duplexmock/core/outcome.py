@@ -1,0 +1,61 @@
+"""The Outcome of a play: the session that took place, how far it got, and the first thing that was not as expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from duplexmock.core.events import Event, Side
+from duplexmock.core.matching import Difference
+from duplexmock.core.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The first thing that was not as expected; what came afterwards is a consequence.
+
+    `sentence` says it. `side` is the peer that did it or failed to, `position` where in its lane, from 0, `messages`
+    how many it had sent before. `expected` is None where no more events were, `actual` is None where nothing came.
+    `at_ns` is when, and `entries` how many entries of the session come before.
+    """
+
+    sentence: str
+    side: Side
+    position: int
+    messages: int
+    at_ns: int
+    expected: Event | None = None
+    actual: Event | None = None
+    differences: tuple[Difference, ...] = ()
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """An event of our own lane that was not sent, by its name (`ServerMessage #2`), and what it waited for."""
+
+    side: Side
+    name: str
+    waited_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a play of one session led to.
+
+    `number` is that of the session played, 0 where none fitted; `side` is the one that was played. `session` is what
+    took place, None where not even a header came. `unreached` are our own events that were not sent, the first few.
+    `notes` are sentences on what was left out or cannot be told.
+    """
+
+    number: int
+    method: str
+    side: Side
+    session: Session | None
+    mismatch: Mismatch | None = None
+    unreached: tuple[Unreached, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def agreed(self) -> bool:
+        """Tell whether all was as expected."""
+        return self.mismatch is None

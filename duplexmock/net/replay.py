@@ -1,0 +1,199 @@
+"""Replaying from Python: `with duplexmock.replay(path) as mock`, and `duplexmock.replay_client(path, target)`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+from duplexmock.core.events import Side
+from duplexmock.core.outcome import Outcome
+from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.net import address
+from duplexmock.net.address import Address
+from duplexmock.net.background import Background
+from duplexmock.net.client import Client
+from duplexmock.net.server import Server
+from duplexmock.net.stage import Stage
+from duplexmock.play.plan import Options
+from duplexmock.schema.sources import Source, given
+from duplexmock.store.header import Expect
+
+
+class Replay:
+    """A mock that plays the server of a fixture while its block lasts; made by `replay`.
+
+    `target` is what the client dials. `outcomes` are those of the calls that have ended. When the block is left without
+    an exception, a mismatch, or a session that was not played, raises MismatchError with the timeline of what happened.
+    """
+
+    def __init__(self, stage: Stage, listen: Address, grace_s: float) -> None:
+        self.target = ""
+        self._stage = stage
+        self._listen = listen
+        self._grace_s = grace_s
+        self._server = Server(stage.play, stage.clock)
+        self._background: Background | None = None
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Return the outcomes so far, in the order in which the calls ended."""
+        return tuple(outcome for _, outcome in self._stage.play.outcomes)
+
+    def __enter__(self) -> Replay:
+        background = Background("duplexmock-replay")
+        try:
+            self.target = str(background.run(self._server.start(self._listen)))
+        except BaseException:
+            background.close()
+            self._stage.close()
+            raise
+        self._background = background
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        background, self._background = self._background, None
+        if background is None:
+            return
+        try:
+            background.run(self._server.stop(self._grace_s))
+            report = self._stage.report() if exc is None else ""
+        finally:
+            background.close()
+            self._stage.close()
+        if report:
+            raise MismatchError(report)
+
+    async def __aenter__(self) -> Replay:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, exc, tb)
+
+
+class Outcomes(Sequence[Outcome]):
+    """The outcomes of a replay, in the order in which its calls ended; `str` is the report, empty where all agreed."""
+
+    def __init__(self, outcomes: Sequence[Outcome], report: str) -> None:
+        self._outcomes = tuple(outcomes)
+        self._report = report
+
+    @property
+    def agreed(self) -> bool:
+        """Tell whether all was as expected."""
+        return not self._report
+
+    def check(self) -> None:
+        """Raise MismatchError, with the timeline of what happened, where something was not as expected."""
+        if self._report:
+            raise MismatchError(self._report)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
+
+    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
+        return self._outcomes[index]
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self._outcomes)
+
+    def __str__(self) -> str:
+        return self._report
+
+
+def replay(
+    *paths: Path | str,
+    listen: str = "127.0.0.1:0",
+    expect: Expect | None = None,
+    order: str | None = None,
+    speed: float = math.inf,
+    ignore: Sequence[str] = (),
+    bind: Sequence[tuple[str, str]] = (),
+    metadata: Mapping[str, str] | None = None,
+    sessions: Sequence[int] = (),
+    methods: Sequence[str] = (),
+    repeat: int = 1,
+    timeout_s: float = 10.0,
+    descriptors: Source | None = None,
+    grace_s: float = 1.0,
+) -> Replay:
+    """Play the server of recorded calls, and check what the client says.
+
+        with duplexmock.replay("chat.duplex") as mock:
+            run_client(mock.target)
+
+    `paths` are fixtures or folders of them. `expect` is what is demanded of the client: "lanes" (the right messages in
+    the right order of its lane; the default) or "strict" (the interleaving that was recorded). Our own messages wait
+    for what the recorded ones waited for, or by the word `order`; `speed` 1 keeps the recorded gaps, infinity leaves
+    them out. `ignore` are field paths that are not compared (`package.Message.field`, `/package.Service/Method>3`,
+    `metadata:KEY`), `bind` pairs of a received field and one that is sent later with its value. `metadata` has values
+    for keys that were redacted. `descriptors`, besides those in the fixtures, are a descriptor set of protoc's, a
+    .proto file or a generated module. `sessions` and `methods` (globs) choose, `repeat` plays all of it so many times.
+    The client has `timeout_s` for each of its events, and the recorded time on top. When the block is left, open calls
+    have `grace_s` seconds to end.
+
+    Works in `with` and in `async with`; the mock runs on a thread of its own. Raises FixtureError for a file that
+    cannot be read, ScriptError for arguments that make no sense; leaving the block raises MismatchError.
+    """
+    options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
+    listening = address.parse(listen, "listen")
+    stage = Stage(paths, Side.SERVER, options, descriptors=given(descriptors), ignore=ignore, bind=bind)
+    return Replay(stage, listening, grace_s)
+
+
+def replay_client(
+    path: Path | str | Sequence[Path | str],
+    target: str,
+    *,
+    expect: Expect | None = None,
+    order: str | None = None,
+    speed: float = math.inf,
+    ignore: Sequence[str] = (),
+    bind: Sequence[tuple[str, str]] = (),
+    metadata: Mapping[str, str] | None = None,
+    sessions: Sequence[int] = (),
+    methods: Sequence[str] = (),
+    repeat: int = 1,
+    timeout_s: float = 10.0,
+    descriptors: Source | None = None,
+) -> Outcomes:
+    """Play the client of recorded calls against the live server at `target`, and return what it led to.
+
+        duplexmock.replay_client("chat.duplex", "127.0.0.1:50051").check()
+
+    The recorded requests are repeated on that server. Arguments are those of `replay`, seen from the other side. Blocks
+    until all calls have ended, also inside an event loop: run it in a thread there. Raises ScriptError where nobody
+    answers at `target`, or a redacted value has none in `metadata`.
+    """
+    options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
+    to = address.parse_target(target, "target")
+    paths = [path] if isinstance(path, str | Path) else path
+    with Stage(paths, Side.CLIENT, options, descriptors=given(descriptors), ignore=ignore, bind=bind) as stage:
+        background = Background("duplexmock-replay-client")
+        try:
+            background.run(perform(stage, to))
+            return Outcomes([outcome for _, outcome in stage.play.outcomes], stage.report())
+        finally:
+            background.close()
+
+
+async def perform(stage: Stage, target: Address, patience_s: float = 0) -> None:
+    """Play the client of a stage against a live server, which may take `patience_s` seconds to listen."""
+    client = Client(target, stage.clock, patience_s)
+    try:
+        await stage.play.perform(client.open)
+    except* ScriptError as group:
+        raise group.exceptions[0] from None
+    finally:
+        client.close()

@@ -1,0 +1,79 @@
+"""The mock's seat: listens, and gives every call that comes in to a Play."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from duplexmock.core.events import Side
+from duplexmock.net import address as addresses
+from duplexmock.net.address import Address
+from duplexmock.net.clock import MonotonicClock
+from duplexmock.net.driver import Driver, LiveStream
+from duplexmock.play.play import Play
+from duplexmock.wire.limits import Config
+
+
+class Server:
+    """Answers calls by `play`. On one loop: start, then stop."""
+
+    def __init__(self, play: Play, clock: MonotonicClock, config: Config | None = None) -> None:
+        self._play = play
+        self._clock = clock
+        self._config = config
+        self._server: asyncio.Server | None = None
+        self._listening = Address()
+        self._drivers: set[Driver] = set()
+        self._connections = 0
+        self._calls: set[asyncio.Task[None]] = set()
+        self._failures: list[BaseException] = []
+
+    async def start(self, listen: Address) -> Address:
+        """Listen, and return the address with its port; ScriptError where it cannot be had."""
+        self._server, self._listening = await addresses.listen(listen, self._connected)
+        await self._server.start_serving()
+        return self._listening
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop accepting connections, give open calls `grace_s` seconds to end, and close; what is open then is lost.
+
+        Raises what a play has raised: a bug, or what a caller's own code has raised.
+        """
+        if self._server is not None:
+            self._server.close()
+            addresses.unlink(self._listening)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=grace_s)
+        for driver in tuple(self._drivers):
+            driver.close()
+        if self._calls:
+            # Their streams are lost now, and their outcomes say what they still waited for.
+            await asyncio.wait(self._calls)
+        for driver in tuple(self._drivers):
+            driver.abort()
+        if self._failures:
+            raise self._failures[0]
+
+    def _connected(self) -> Driver:
+        self._connections += 1
+        driver = Driver(
+            Side.SERVER,
+            self._clock,
+            self._connections,
+            config=self._config,
+            accept=self._accept,
+            over=self._drivers.discard,
+        )
+        self._drivers.add(driver)
+        return driver
+
+    def _accept(self, stream: LiveStream) -> None:
+        task = asyncio.get_running_loop().create_task(self._play.answer(stream))
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            if exc := task.exception():
+                self._failures.append(exc)

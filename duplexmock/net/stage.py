@@ -1,0 +1,107 @@
+"""A stage: the fixtures of a replay opened, and a Play of one of their sides. The command and the API stand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from duplexmock.core.events import Side
+from duplexmock.core.outcome import Outcome
+from duplexmock.errors import ScriptError
+from duplexmock.net.clock import MonotonicClock
+from duplexmock.net.lanes import FramedLane
+from duplexmock.play.plan import Options, find, source
+from duplexmock.play.play import Play
+from duplexmock.play.reading import FixtureReading, check_paths
+from duplexmock.play.repertoire import Part, Repertoire
+from duplexmock.report.outcomes import Tally, mismatch_lines, tally
+from duplexmock.schema.descriptors import Descriptors
+from duplexmock.schema.reader import Reader
+from duplexmock.store.fixture import Fixture
+
+
+class Stage:
+    """The fixtures at `paths`, opened, and the `play` of their `side`; a context manager.
+
+    FixtureError and ScriptError where a file cannot be read, or the options do not fit.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        side: Side,
+        options: Options,
+        *,
+        descriptors: Descriptors | None = None,
+        ignore: Sequence[str] = (),
+        bind: Sequence[tuple[str, str]] = (),
+        ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
+    ) -> None:
+        self.clock = MonotonicClock()
+        self._readings: dict[str, FixtureReading] = {}
+        self._fixtures: list[Fixture] = []
+        found = find(paths)
+        if options.sessions and len(found) > 1:
+            raise ScriptError("sessions are chosen by number in one fixture, and there are several")
+        try:
+            sources = []
+            for path in found:
+                name = str(path)
+                fixture = Fixture.open(path)
+                self._fixtures.append(fixture)
+                reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
+                sources.append(source(fixture, name, side, options, reading))
+            check_paths([reading.descriptors for reading in self._readings.values()], ignore, bind)
+        except BaseException:
+            self.close()
+            raise
+        repertoire = Repertoire(sources, side, options.repeat)
+        self.play = Play(repertoire, side, self.clock, prepare=FramedLane, ended=ended)
+
+    def close(self) -> None:
+        """Close the fixtures."""
+        for fixture in self._fixtures:
+            fixture.close()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def reader(self, name: str) -> Reader:
+        """Return what reads the payloads of this fixture."""
+        reading = self._readings.get(name)
+        return reading.reader if reading else Reader()
+
+    def unplayed(self) -> list[Part]:
+        """Return the sessions that no call took."""
+        return list(self.play.unplayed())
+
+    def tally(self) -> Tally:
+        """Count what agreed, what did not, and what was not played."""
+        unplayed = (
+            f"{part.source.name}   session {part.script.number}   {part.script.method}" for part in self.unplayed()
+        )
+        return tally((outcome for _, outcome in self.play.outcomes), unplayed)
+
+    def report(self) -> str:
+        """Say what went wrong, for people; empty where nothing did."""
+        counted = self.tally()
+        if counted.is_green:
+            return ""
+        lines: list[str] = []
+        failed = [(name, outcome) for name, outcome in self.play.outcomes if not outcome.agreed]
+        for name, outcome in failed[:_TOLD]:
+            lines += [*mismatch_lines(name, outcome, self.reader(name)), ""]
+        if len(failed) > _TOLD:
+            lines += [f"and {len(failed) - _TOLD} more that did not agree", ""]
+        lines += [f"not played: {line}" for line in counted.unplayed[:_TOLD]]
+        if len(counted.unplayed) > _TOLD:
+            lines.append(f"and {len(counted.unplayed) - _TOLD} more that were not played")
+        return "\n".join((*lines, str(counted)))
+
+
+_TOLD = 10
+"""Mismatches that are told in full: who reads more of them has stopped reading."""

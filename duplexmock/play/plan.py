@@ -1,0 +1,153 @@
+"""The plan of a play: which sessions of which fixtures, on which terms, with which values filled in."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Side
+from duplexmock.core.metadata import Metadata
+from duplexmock.core.method import is_chosen
+from duplexmock.core.order import Order
+from duplexmock.core.player import Terms
+from duplexmock.core.script import Script
+from duplexmock.core.session import Session
+from duplexmock.errors import FixtureError, ScriptError
+from duplexmock.play.repertoire import Reading, Source
+from duplexmock.store.fixture import Fixture
+from duplexmock.store.header import Expect
+from duplexmock.store.redact import is_redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How fixtures are played; what is None or empty is as the fixture says.
+
+    `expect` is what is demanded of the peer. `order` is a word that our own lane waits by, instead of what was seen.
+    `metadata` are values for keys that were redacted, and as the client for others. `sessions` and `methods` choose.
+    `repeat` passes are made over the fixtures. The peer has `timeout_s` for each of its events, and the recorded time
+    on top.
+    """
+
+    expect: Expect | None = None
+    order: str | None = None
+    speed: float = math.inf
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sessions: Sequence[int] = ()
+    methods: Sequence[str] = ()
+    repeat: int = 1
+    timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.speed > 0:
+            raise ScriptError(f"speed {self.speed:g}: not more than 0; 1 is as recorded, inf as fast as possible")
+        if self.repeat < 1:
+            raise ScriptError(f"repeat {self.repeat}: at least 1")
+        if not self.timeout_s > 0:
+            raise ScriptError(f"timeout {self.timeout_s:g}: not more than 0 seconds")
+
+
+def find(paths: Sequence[Path | str]) -> list[Path]:
+    """Return the fixtures meant: a file is itself, a folder all `*.duplex` below it; FixtureError where none are."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            below = sorted(path.rglob("*.duplex"))
+            if not below:
+                raise FixtureError(f"{path}: no fixtures (*.duplex) in this folder")
+            found += below
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def source(fixture: Fixture, name: str, side: Side, options: Options, reading: Reading) -> Source:
+    """Return the sessions of one fixture as they are to be played.
+
+    ScriptError where the options do not fit the fixture: a session that is not there, an order that is not known.
+    """
+    expect = options.expect or fixture.header.expectations.expect or "lanes"
+    if expect == "order":
+        raise ScriptError(
+            f"{name}: expect 'order' demands what the {side.other.name.lower()} needs, which has not been learned; "
+            "use 'lanes', or 'strict' for the order that was seen"
+        )
+    chosen = sorted(set(options.sessions))
+    for number in chosen:
+        fixture.check(number)
+
+    given = {key.lower(): value for key, value in options.metadata.items()}
+
+    def sessions() -> Iterator[Session]:
+        for session in map(fixture.session, chosen) if chosen else fixture.sessions():
+            if is_chosen(session.method, options.methods):
+                yield session
+
+    def script(session: Session) -> Script:
+        return _filled(Script.of(session), name, side, given)
+
+    return Source(name, sessions, script, lambda script: terms(script, name, side, expect, options), reading)
+
+
+def terms(script: Script, name: str, side: Side, expect: Expect, options: Options) -> Terms:
+    """Return on which terms a script is played."""
+    lanes = len(script.client), len(script.server)
+    own = script.seen
+    if options.order is not None:
+        own = Order.word(options.order)
+        if (len(own.client), len(own.server)) != lanes:
+            raise ScriptError(
+                f"{name}: order {options.order!r} spells {len(own.client)} events of the client and {len(own.server)} "
+                f"of the server; session {script.number} has {lanes[0]} and {lanes[1]}"
+            )
+    if expect == "strict":
+        demanded = script.seen
+    else:
+        demanded = Order((0,) * lanes[0], (1,) * lanes[1])
+    return Terms(
+        own.client if side is Side.CLIENT else own.server,
+        demanded.server if side is Side.CLIENT else demanded.client,
+        options.speed,
+        round(options.timeout_s * 1e9),
+    )
+
+
+def _filled(script: Script, name: str, side: Side, given: Mapping[str, str]) -> Script:
+    """Put values in the place of what was redacted in our own metadata, and as the client add what is given."""
+    lane = list(script.lane(side))
+    for position, step in enumerate(lane):
+        event = step.event
+        if isinstance(event, ClientHeader | ServerHeader | ServerTrailer):
+            metadata = _fill(event.metadata, given, f"{name}: session {script.number}", side)
+            lane[position] = replace(step, event=replace(event, metadata=metadata))
+    return replace(script, client=tuple(lane)) if side is Side.CLIENT else replace(script, server=tuple(lane))
+
+
+def _fill(metadata: Metadata, given: Mapping[str, str], where: str, side: Side) -> Metadata:
+    pairs: list[tuple[str, str | bytes]] = []
+    for key, value in metadata:
+        if key in given and (side is Side.CLIENT or is_redacted(value)):
+            if key not in dict(pairs):
+                pairs.append((key, metadata_value(key, given[key])))
+        elif side is Side.CLIENT and is_redacted(value):
+            raise ScriptError(f"{where}: the value of {key!r} was redacted; give one: --metadata {key}=VALUE")
+        else:
+            pairs.append((key, value))
+    if side is Side.CLIENT:
+        there = {key for key, _ in pairs}
+        pairs += [(key, metadata_value(key, value)) for key, value in given.items() if key not in there]
+    return Metadata(tuple(pairs))
+
+
+def metadata_value(key: str, text: str) -> str | bytes:
+    """Return a value as metadata has it: for a `-bin` key the bytes that `text` is base64 of, or ScriptError."""
+    if not key.endswith("-bin"):
+        return text
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error as exc:
+        raise ScriptError(f"metadata {key}={text}: the value of a -bin key is written in base64") from exc

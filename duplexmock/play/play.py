@@ -1,0 +1,320 @@
+"""A Play: one run of fixtures or scripts. It owns the players, chooses the session for a call, and judges.
+
+**The one loop** is `_run`: ask the player, say or listen, until it is done. Everything that is played goes through it,
+in either seat.
+
+**Which session is this call?** As the server: the first one not played whose method, header and messages so far fit.
+When a message comes that does not fit the one a call was taken for, another one that does takes its place, if all that
+was said so far would have been said there as well; one that another call holds is let go where that call fits a third
+(the augmenting paths of bipartite matching). As the client: all of them, each as soon as what its header waits for on
+other calls has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from duplexmock.core import verdict
+from duplexmock.core.events import ClientHeader, ServerTrailer, Side
+from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.outcome import Mismatch, Outcome
+from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
+from duplexmock.core.rows import Row
+from duplexmock.core.script import Script, Step
+from duplexmock.core.status import Code, Status
+from duplexmock.play.repertoire import Part, Repertoire
+from duplexmock.play.stream import Clock, Prepare, Stream
+
+ABSENT_NS = 1_000_000_000
+"""How long an event of ours waits for a call that is not there; then that call is taken to stay away.
+
+It waits longer, half the time that the peer has for an event, where that call is the next that is to come.
+"""
+
+REFUSALS = 3
+"""How often a call that a server has not processed is opened again."""
+
+
+class Play:
+    """Plays `side` of the repertoire's sessions.
+
+    `outcomes` has, for each call that has ended, the name of its source and the Outcome. Call `answer` for each call
+    that comes in, or `perform` once; all on one loop.
+    """
+
+    def __init__(
+        self,
+        repertoire: Repertoire,
+        side: Side,
+        clock: Clock,
+        *,
+        prepare: Prepare = lambda lane: lane,
+        ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
+    ) -> None:
+        self.outcomes: list[tuple[str, Outcome]] = []
+        self._repertoire = repertoire
+        self._side = side
+        self._clock = clock
+        self._prepare = prepare
+        self._ended = ended
+        self._calls: dict[tuple[str, int, int], _Call] = {}
+        self._blocked: set[_Call] = set()
+        self._methods: set[str] = set()
+        self._past: dict[tuple[str, int, int], tuple[int, Sequence[int]]] = {}
+        self._since_ns: dict[tuple[tuple[str, int, int], Across], int] = {}
+        self._asked_ns: dict[tuple[tuple[str, int, int], Across], int] = {}
+
+    def unplayed(self) -> Iterator[Part]:
+        """Yield the parts that no call took, reading on to the end."""
+        yield from (part for part in self._repertoire if not part.is_held)
+
+    async def answer(self, stream: Stream) -> None:
+        """Play the server on a call that has come in, to its end."""
+        rows: Sequence[Row] = ()
+        while not rows:
+            if stream.lost is not None:
+                return
+            rows = await stream.receive(self._clock.now_ns() + ABSENT_NS)
+        history = History()
+        history.add(Arrived(self._clock.now_ns(), rows))
+        header = rows[0][2]
+        assert isinstance(header, ClientHeader)
+        call = _Call(stream, header)
+        if self._cast(call, history, set()) or self._cast_anyway(call, history):
+            await self._run(call)
+            self._conclude(call)
+        else:
+            await self._refuse(call, history)
+
+    async def perform(self, open_stream: Callable[[Part], Awaitable[Stream]]) -> None:
+        """Play the client of all sessions, each on a stream that `open_stream` gives; returns when all have ended.
+
+        A stream opens its call when the first event is said on it. A call that the server refuses unprocessed is opened
+        again, REFUSALS times at the most. Each fixture, and each pass over it, begins when the one before has ended:
+        what one recording saw at a time is known of that recording alone.
+        """
+        for _, parts in groupby(self._repertoire, key=lambda part: part.key[:2]):
+            async with asyncio.TaskGroup() as group:
+                begin_ns = self._clock.now_ns()
+                first_ns: int | None = None
+                for part in parts:
+                    opened_ns = part.script.client[0].at_ns
+                    first_ns = opened_ns if first_ns is None else first_ns
+                    call = _Call(await open_stream(part), part.script.header)
+                    start_ns = begin_ns + round((opened_ns - first_ns) / part.terms.speed)
+                    self._take(call, part, self._player(part, part.script, start_ns))
+                    group.create_task(self._perform(call, open_stream))
+                    # What a header waits for happened before it: no call that was opened later can be among that.
+                    await call.opened.wait()
+
+    async def _perform(self, call: _Call, open_stream: Callable[[Part], Awaitable[Stream]]) -> None:
+        part = call.part
+        await self._run(call)
+        for _ in range(REFUSALS):
+            if not call.stream.is_refused or part.script.is_refused:
+                break
+            call.stream.close()
+            call.stream = await open_stream(part)
+            call.player = self._player(part, part.script, self._clock.now_ns())
+            call.player.note("the server refused the call unprocessed; it was opened again")
+            await self._run(call)
+        self._conclude(call)
+
+    async def _run(self, call: _Call) -> None:
+        """Play one call to its end."""
+        stream, now_ns = call.stream, self._clock.now_ns
+        while True:
+            match call.player.next(now_ns()):
+                case Send(steps, start):
+                    if start is None or call.prepared is None:
+                        await stream.send([step.event for step in steps])
+                    else:
+                        await stream.send(call.prepared[start : start + len(steps)])
+                    call.opened.set()
+                    self._progressed()
+                case Do(what):
+                    await stream.do(what)
+                case Wait(until_ns):
+                    if call.player.blocked_on is not None:
+                        self._blocked.add(call)
+                        until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
+                    else:
+                        self._blocked.discard(call)
+                    rows = await stream.receive(until_ns)
+                    if rows:
+                        call.player.received(rows, now_ns())
+                        if call.player.mismatch is not None and self._side is Side.SERVER:
+                            self._recast(call)
+                        self._progressed()
+                    elif stream.lost is not None:
+                        call.player.lost(stream.lost, now_ns())
+                case Done():
+                    return
+
+    def _recast(self, call: _Call) -> None:
+        """Take another part for a call that does not fit the one it has; keep it where no other fits."""
+        part, player, prepared = call.part, call.player, call.prepared
+        self._let_go(call)
+        if not self._cast(call, player.history, set()):
+            call.prepared = prepared
+            self._take(call, part, player)
+
+    def _cast(self, call: _Call, history: History, asked: set[tuple[str, int, int]]) -> bool:
+        """Find a part that fits all that has happened on this call; tell whether there is one."""
+        held: list[Part] = []
+        for part in self._repertoire:
+            if part.script.method != call.header.method or part.key in asked:
+                continue
+            if part.is_held:
+                held.append(part)
+                continue
+            player = self._player_for(call, part)
+            if player.adopt(history):
+                self._take(call, part, player)
+                return True
+        for part in held:
+            # It may have been asked in the meantime, for the call that holds one of those before.
+            if part.key in asked or not (player := self._player_for(call, part)).adopt(history):
+                continue
+            asked.add(part.key)
+            other = self._calls[part.key]
+            self._let_go(other)
+            if self._cast(other, other.player.history, asked):
+                other.stream.wake()
+                self._take(call, part, player)
+                return True
+            self._take(other, part, other.player)
+        return False
+
+    def _cast_anyway(self, call: _Call, history: History) -> bool:
+        """Take the first part of the method that no call holds, so that its mismatch is told."""
+        for part in self._repertoire:
+            if part.script.method == call.header.method and not part.is_held:
+                player = self._player_for(call, part)
+                player.adopt(history)
+                self._take(call, part, player)
+                return True
+        return False
+
+    async def _refuse(self, call: _Call, history: History) -> None:
+        """End a call for which there is no part."""
+        method = call.header.method
+        if method in self._methods:
+            code, sentence = Code.FAILED_PRECONDITION, verdict.one_more(method)
+        else:
+            code, sentence = Code.UNIMPLEMENTED, verdict.no_session(method)
+        now_ns = self._clock.now_ns()
+        trailer = ServerTrailer(Status(code, sentence))
+        history.add(Said(now_ns, None, (Step(trailer),)))
+        await call.stream.send([trailer])
+        session = history.session(0, call.stream.connection, call.stream.stream_id, None)
+        mismatch = Mismatch(sentence, Side.CLIENT, 0, 0, now_ns, None, call.header)
+        self._tell("", Outcome(0, method, self._side, session, mismatch))
+        call.stream.close()
+
+    def _take(self, call: _Call, part: Part, player: Player) -> None:
+        part.is_held = True
+        self._methods.add(part.script.method)
+        call.part, call.player = part, player
+        if player.script is not part.script:
+            call.prepared = None
+        else:
+            if part.prepared is None:
+                part.prepared = self._prepare([step.event for step in part.script.lane(self._side)])
+            call.prepared = part.prepared
+        self._calls[part.key] = call
+
+    def _let_go(self, call: _Call) -> None:
+        call.part.is_held = False
+        del self._calls[call.part.key]
+
+    def _player_for(self, call: _Call, part: Part) -> Player:
+        return self._player(part, part.source.reading.offered(part.script, call.header), self._clock.now_ns())
+
+    def _player(self, part: Part, script: Script, start_ns: int) -> Player:
+        reading = part.source.reading.of_call(script, self._side)
+        return Player(
+            script,
+            self._side,
+            part.terms,
+            reading.match,
+            sees_all=reading.sees_all,
+            bind=reading.bind,
+            edges=part.edges,
+            reached=lambda edge: self._since(part, edge),
+            start_ns=start_ns,
+        )
+
+    def _progressed(self) -> None:
+        """Let the calls look again that wait for others."""
+        for call in self._blocked:
+            call.stream.wake()
+
+    def _since(self, part: Part, edge: Across) -> int | None:
+        """Return since when what our event waits for on another call is there, or None.
+
+        A call that is not open, and has not come for ABSENT_NS, is not waited for any longer; nor is one that has ended
+        before it came so far.
+        """
+        key = part.key, edge
+        since_ns = self._since_ns.get(key)
+        if since_ns is not None:
+            return since_ns
+        now_ns = self._clock.now_ns()
+        target = part.source.name, part.turn, edge.number
+        other = self._calls.get(target)
+        progress = (other.player.came, other.player.arrived_ns) if other is not None else self._past.get(target)
+        if progress is None:
+            asked_ns = self._asked_ns.setdefault(key, now_ns)
+            is_next = self._repertoire.is_next(target)
+            if now_ns - asked_ns < (part.terms.timeout_ns // 2 if is_next else _patience_ns(part)):
+                return None
+            self._note_edge(part, edge, "there was no such call")
+        elif progress[0] >= edge.count:
+            now_ns = progress[1][edge.count - 1] if progress[1] else now_ns
+        elif other is not None:
+            return None
+        else:
+            self._note_edge(part, edge, "that call had ended before")
+        self._since_ns[key] = now_ns
+        return now_ns
+
+    def _note_edge(self, part: Part, edge: Across, reason: str) -> None:
+        """Note that an edge of a part was dropped."""
+        if call := self._calls.get(part.key):
+            lane = [step.event for step in part.script.lane(self._side)]
+            call.player.note(f"{verdict.labels(lane)[edge.position]} did not wait for {edge}: {reason}")
+
+    def _conclude(self, call: _Call) -> None:
+        part, player = call.part, call.player
+        call.opened.set()
+        self._blocked.discard(call)
+        self._past[part.key] = player.came, player.arrived_ns
+        del self._calls[part.key]
+        self._repertoire.played(part)
+        self._progressed()
+        self._tell(part.source.name, player.outcome(call.stream.connection, call.stream.stream_id))
+        call.stream.close()
+
+    def _tell(self, source: str, outcome: Outcome) -> None:
+        self.outcomes.append((source, outcome))
+        self._ended(source, outcome)
+
+
+def _patience_ns(part: Part) -> int:
+    return min(ABSENT_NS, part.terms.timeout_ns // 2)
+
+
+class _Call:
+    """One live call."""
+
+    def __init__(self, stream: Stream, header: ClientHeader) -> None:
+        self.stream = stream
+        self.header = header
+        self.opened = asyncio.Event()
+        self.part: Part
+        self.player: Player
+        self.prepared: Sequence[Any] | None = None

@@ -1,0 +1,149 @@
+"""How a play reads messages: each fixture by its descriptors, without its ignored fields, bound as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from duplexmock.core.events import (
+    ClientHeader,
+    ClientMessage,
+    Event,
+    ServerHeader,
+    ServerMessage,
+    Side,
+)
+from duplexmock.core.matching import Difference
+from duplexmock.core.metadata import Metadata
+from duplexmock.core.script import Script, Step
+from duplexmock.errors import ProtocolError, ScriptError
+from duplexmock.play.repertoire import CallReading
+from duplexmock.schema import fieldpath
+from duplexmock.schema.binding import Bindings, parse_bind
+from duplexmock.schema.descriptors import Descriptors
+from duplexmock.schema.fieldpath import FieldPath
+from duplexmock.schema.matching import CallMatcher, Payloads
+from duplexmock.schema.payload import COMPRESSED, encoding, plain
+from duplexmock.schema.reader import Reader
+from duplexmock.store.fixture import Fixture
+from duplexmock.store.redact import is_redacted
+
+
+class FixtureReading:
+    """Reads the messages of one fixture.
+
+    `descriptors` come before the fixture's own, `ignore` and `bind` are added to those it carries. ScriptError for a
+    path that is none; one that leads nowhere here may be meant for another fixture, and does nothing.
+    """
+
+    def __init__(
+        self,
+        fixture: Fixture,
+        name: str,
+        descriptors: Descriptors | None = None,
+        ignore: Sequence[str] = (),
+        bind: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        serialized, expectations = fixture.descriptors, fixture.header.expectations
+        own = Descriptors(serialized, f"{name}: descriptors") if serialized else None
+        known = [each for each in (descriptors, own) if each is not None]
+        self.reader = Reader(*known)
+        self.descriptors = reduce(Descriptors.merge, known) if known else None
+        pairs = (*expectations.bind, *bind)
+        self._bindings = Bindings((parse_bind(f"{source}={path}") for source, path in pairs), self.descriptors)
+        ignored = [fieldpath.parse(text, "ignore") for text in (*expectations.ignore, *ignore)]
+        self._ignored: list[FieldPath] = [*ignored, *self._bindings.ignored]
+        self._payloads = Payloads(self.descriptors, self._ignored)
+        self._offered: dict[int, Script] = {}
+
+    def of_call(self, script: Script, side: Side) -> CallReading:
+        """Return what one call that plays `side` is read by."""
+        match = CallMatcher(script.method, self._payloads, self._ignored, is_redacted)
+        learns = self._bindings.learns(script.method, side.other)
+        concerns = self._bindings.concerns(script.method, side)
+        if not learns and not concerns:
+            return CallReading(match)
+        bindings = self._bindings.of_call()
+        heard, said = _Spoken(), _Spoken()
+
+        def match_and_learn(expected: Event, actual: Event) -> Iterable[Difference]:
+            found = tuple(match(expected, actual))
+            heard.note(expected, actual)
+            if not found and isinstance(expected, ClientMessage | ServerMessage):
+                wanted, came = heard.plain(expected, heard.expected), heard.plain(actual, heard.actual)
+                bindings.received(script.method, side.other, wanted, came)
+            return found
+
+        def bind(event: Event) -> Event:
+            said.note(event, event)
+            if not isinstance(event, ClientMessage | ServerMessage):
+                return event
+            payload = said.plain(event, said.expected)
+            bound = bindings.bound(script.method, side, payload)
+            return event if bound == payload else replace(event, payload=bound, flags=event.flags & ~COMPRESSED)
+
+        return CallReading(match_and_learn if learns else match, bind if concerns else None, learns)
+
+    def offered(self, script: Script, header: ClientHeader) -> Script:
+        """Return the script as a server may play it to this client: in no encoding that it does not accept."""
+        answer = next((step.event for step in script.server if isinstance(step.event, ServerHeader)), None)
+        used = encoding(answer.metadata) if answer is not None else ""
+        if not used or used == "identity" or used in _listed(header.metadata.every("grpc-accept-encoding")):
+            return script
+        if script.number not in self._offered:
+            plainly = tuple(_plainly(step, used) for step in script.server)
+            self._offered[script.number] = replace(script, server=plainly)
+        return self._offered[script.number]
+
+
+def check_paths(every: Sequence[Descriptors | None], ignore: Sequence[str], bind: Sequence[tuple[str, str]]) -> None:
+    """Raise ScriptError for a path that leads nowhere in any fixture; `every` are their descriptors."""
+    for what, text in (*(("ignore", path) for path in ignore), *(("bind", path) for pair in bind for path in pair)):
+        path = fieldpath.parse(text, what)
+        refusals = []
+        for descriptors in every:
+            try:
+                fieldpath.check(path, descriptors, what)
+            except ScriptError as exc:
+                refusals.append(exc)
+        if refusals and len(refusals) == len(every):
+            raise refusals[0]
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """How the messages of the lane that is looked at are compressed, in the recording and here."""
+
+    expected: str = ""
+    actual: str = ""
+
+    def note(self, expected: Event, actual: Event) -> None:
+        if isinstance(expected, ClientHeader | ServerHeader) and isinstance(actual, ClientHeader | ServerHeader):
+            self.expected, self.actual = encoding(expected.metadata), encoding(actual.metadata)
+
+    def plain(self, event: Event, spoken: str) -> bytes:
+        """Return the message decompressed, or as it came where that cannot be done."""
+        assert isinstance(event, ClientMessage | ServerMessage)
+        try:
+            return plain(event.payload, event.flags, spoken)
+        except ProtocolError:
+            return event.payload
+
+
+def _plainly(step: Step, used: str) -> Step:
+    match step.event:
+        case ServerHeader() as header:
+            kept = Metadata(tuple(pair for pair in header.metadata if pair[0] != "grpc-encoding"))
+            return replace(step, event=replace(header, metadata=kept))
+        case ServerMessage(payload, flags) if flags & COMPRESSED:
+            try:
+                return replace(step, event=ServerMessage(plain(payload, flags, used), flags & ~COMPRESSED))
+            except ProtocolError:
+                return step  # as it was recorded: what the client made of it then, it makes of it now
+        case _:
+            return step
+
+
+def _listed(values: Iterable[str | bytes]) -> set[str]:
+    return {each.strip() for value in values if isinstance(value, str) for each in value.split(",")}

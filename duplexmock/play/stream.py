@@ -1,0 +1,61 @@
+"""What a play needs of the world: the live end of a call, and a clock. net/ has real ones, a test can write its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from duplexmock.core.connection import Connection
+from duplexmock.core.events import Event
+from duplexmock.core.rows import Row
+from duplexmock.core.script import Loss, Parting
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now_ns(self) -> int:
+        """Return monotonic nanoseconds."""
+
+
+class Stream(Protocol):
+    """The live end of one call."""
+
+    @property
+    def lost(self) -> str | None:
+        """Say why its connection went away; None while it has not. Rows that came before are still to be received."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the server said that it has not processed the call: it may be opened again."""
+
+    @property
+    def connection(self) -> Connection:
+        """Return the connection that it runs on."""
+
+    @property
+    def stream_id(self) -> int:
+        """Return the stream that it has there, 0 where it has not been opened."""
+
+    async def send(self, events: Sequence[Any]) -> None:
+        """Say these, in their order: events, or a slice of what `prepare` returned.
+
+        Returns when so little waits to be written that more may be said. Nothing is raised where the call is over: what
+        cannot be said is dropped, and the peer's rows tell.
+        """
+
+    async def do(self, what: Loss | Parting) -> None:
+        """Lose the connection, or say GOAWAY, behind all that was said."""
+
+    async def receive(self, until_ns: int) -> Sequence[Row]:
+        """Return what has come, as soon as something has, or an empty run: at this time, at a `wake`, or at a loss."""
+
+    def wake(self) -> None:
+        """Let `receive` return."""
+
+    def close(self) -> None:
+        """Give up what is still open of the call: it has been played."""
+
+
+Prepare = Callable[[Sequence[Event]], Sequence[Any]]
+"""Makes a lane ready to be sent, once for all plays of it; slices of the result go to `Stream.send`."""
