@@ -1,7 +1,8 @@
 """The main job in a minute: `make demo`, or `python examples/demo.py`.
 
-Starts the chat server of examples/chat_app, lets its client talk to it through the recorder, and shows what was said.
-Each step prints the command that it runs, so that it can be repeated by hand.
+Starts the chat server of examples/chat_app, lets its client talk to it through the recorder, shows what was said, and
+plays the server's part of it to the same client, and to one that leaves early. Each step prints the command that it
+runs, so that it can be repeated by hand.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parent
 SERVER = ["chat_app.server", "--kind", "push", "--pushes", "3", "--interval", "0.1"]
 CLIENT = ["chat_app.client", "--count", "3", "--interval", "0.05", "--deadline", "5"]
+HASTY_CLIENT = ["chat_app.client", "--count", "2", "--interval", "0.05", "--deadline", "5"]
+TIMESTAMPS = "/chat.ChatService/Chat>3"
 
 
 def record(target: str, fixture: Path) -> None:
@@ -31,7 +34,19 @@ def show(target: str, fixture: Path) -> None:
     run("duplexmock", "show", str(fixture))
 
 
-STEPS: tuple[Callable[[str, Path], None], ...] = (record, show)
+def replay(target: str, fixture: Path) -> None:
+    """Let the recording stand in for the server: the live one is not needed any more."""
+    say("3. Replay: the recording plays the server. The client's timestamps (field 3) are new, and ignored.")
+    run("duplexmock", "replay", str(fixture), "--ignore", TIMESTAMPS, "--", "python", "-m", *CLIENT)
+
+
+def mismatch(target: str, fixture: Path) -> None:
+    """Show what a client is told that does not do what was recorded."""
+    say("4. The same with a client that leaves after two messages of three: the verdict.")
+    run("duplexmock", "replay", str(fixture), "--ignore", TIMESTAMPS, "--", "python", "-m", *HASTY_CLIENT, code=1)
+
+
+STEPS: tuple[Callable[[str, Path], None], ...] = (record, show, replay, mismatch)
 
 
 def main() -> None:
@@ -53,14 +68,14 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
-def run(*command: str) -> None:
-    """Print a command and run it with this interpreter's environment."""
+def run(*command: str, code: int = 0) -> None:
+    """Print a command and run it with this interpreter's environment; another exit code than `code` ends the demo."""
     print(f"$ {shlex.join(command)}", flush=True)
     by_module = {"duplexmock": [sys.executable, "-m", "duplexmock"], "python": [sys.executable]}
     words = [part for word in command for part in by_module.get(word, [word])]
-    code = subprocess.run(words, env=environment()).returncode
-    if code:
-        raise SystemExit(code)
+    got = subprocess.run(words, env=environment()).returncode
+    if got != code:
+        raise SystemExit(got or 1)
 
 
 def environment() -> dict[str, str]:
