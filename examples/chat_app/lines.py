@@ -1,5 +1,6 @@
 """What the chat programs print: a line for each thing said, `>` from the client and `<` from the server."""
 
+import sys
 from collections.abc import Callable
 
 from chat_app.chat_pb2 import ChatMessage
@@ -19,8 +20,9 @@ def said_by_server(message: ChatMessage) -> str:
 
 
 def to_stdout(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
+    """Print a line at once, also into a pipe, and whole: several threads may print."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def silent(line: str) -> None:

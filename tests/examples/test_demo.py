@@ -1,0 +1,30 @@
+"""The demo of the README."""
+
+import re
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+
+from tests.peers.programs import ROOT, run
+
+
+def test_the_demo_records_a_chat_and_shows_it() -> None:
+    demo = run([sys.executable, str(ROOT / "examples" / "demo.py")])
+
+    assert demo.exit_code == 0
+    assert lanes_in(printed_by("duplexmock show", demo.lines)) == {
+        ">": ["ClientHeader", *(f"ClientMessage #{number}" for number in (1, 2, 3)), "ClientHalfClose"],
+        "<": ["ServerHeader", *(f"ServerMessage #{number}" for number in (1, 2, 3)), "ServerTrailer"],
+    }
+
+
+def printed_by(command: str, lines: Sequence[str]) -> list[str]:
+    """What stands between a command and the next."""
+    start = next(at for at, line in enumerate(lines) if line.startswith(f"$ {command}"))
+    return list(takewhile(lambda line: not line.startswith("$"), lines[start + 1 :]))
+
+
+def lanes_in(timeline: Sequence[str]) -> dict[str, list[str]]:
+    """The names of each side's events; how the two lanes mix is free."""
+    events = [found for line in timeline if (found := re.match(r" +[0-9.]+ ms  ([<>])  (\w+(?: #\d)?)", line))]
+    return {arrow: [found[2] for found in events if found[1] == arrow] for arrow in "<>"}
