@@ -1,0 +1,1 @@
+"""What duplexmock costs, measured against what it stands beside: `python -m bench`."""
