@@ -166,8 +166,8 @@ class _Run:
         with self._signals.caught():
             if self._command:
                 async with serving(self._command, target, self._timeout_s) as server:
-                    await self._play(self._timeout_s)
-                return server.code
+                    code = await self._play(self._timeout_s)
+                return code or server.code
             return await self._play(0)
 
     async def _play(self, patience_s: float) -> int:

@@ -31,7 +31,10 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """An event of our own lane that was not sent, by its name (`ServerMessage #2`), and what it waited for."""
+    """An event of our own lane that was not sent, by its name (`ServerMessage #2`).
+
+    `waited_for` is what it waited for, empty where its turn had come when the call was ended.
+    """
 
     side: Side
     name: str

@@ -1,8 +1,9 @@
 """The pace of a play: when each event of our lane is due.
 
-An event is due its recorded gap, divided by the speed, after the latest of its predecessors: the event before it in its
-lane, the one of the peer's that it waited for, the one of another call. That is a reaction time, not a place on a
-clock: a peer that is late makes nothing come sooner.
+An event has predecessors: the event before it in its lane, the one of the peer's that it waited for, the one of another
+call. It is due, once the last of them has happened, after the time that the recording took from there, divided by the
+speed. That is a reaction time, not a place on a clock: a peer that is late makes nothing come sooner, and one that asks
+ten things at once is answered without the pauses that it made when it was recorded.
 """
 
 from __future__ import annotations
@@ -78,5 +79,5 @@ class Pace:
             before.append((self._peer[came - 1].at_ns, self._arrived_ns[came - 1]))
         if not before:
             return self._start_ns
-        here_ns, recorded_ns = max((here_ns, recorded_ns) for recorded_ns, here_ns in before)
+        recorded_ns, here_ns = max(recorded for recorded, _ in before), max(here for _, here in before)
         return here_ns + round(max(at_ns - recorded_ns, 0) / self._speed)

@@ -145,7 +145,7 @@ class Player:
         self._sent = self._came = self._unjudged = 0
         self._active_ns = start_ns
         self._blocked_on: Across | None = None
-        self._ended_by_peer = False
+        self._ended_by_peer = self._is_timed_out = False
         self._lost: str | None = None
         self._has_closed = False
 
@@ -234,6 +234,7 @@ class Player:
                     if start is None or not is_our_turn or not _say_the_same(steps, ours):
                         return False
                     self._pace.said(len(steps), now_ns)
+                    self._active_ns = now_ns
                     self._sent = stop
                     self._history.add(happened)
         return True
@@ -277,7 +278,7 @@ class Player:
         if left > 0 and not self.script.ends_by_deadline:
             were = "was" if left == 1 else "were"
             self.note(f"{left} of our events {were} not sent: the {peer} had ended the call")
-        if self.side is Side.SERVER and self._terms.speed > 1 and self._ended_by_peer and self.script.ends_by_deadline:
+        if self.side is Side.SERVER and self._terms.speed > 1 and self._is_timed_out:
             within = verdict.duration(self.script.header.timeout_ns or 0)
             self.note(f"the call ends by the client's deadline of {within}, which a server cannot hurry")
 
@@ -298,6 +299,7 @@ class Player:
             self._unjudged += not is_next
         elif self._is_by_deadline(event, now_ns):
             self._came = len(self._peer)
+            self._is_timed_out = True
         elif type(event) is not type(expected):
             self._take_out_of_turn(event, now_ns)
         elif self._terms.need[self._came] > self._sent:
@@ -443,7 +445,7 @@ class Player:
         return verdict.stalled(self._expected(), verdict.duration(self._terms.timeout_ns), waits)
 
     def _waited_for(self, position: int) -> str:
-        """Say what holds our event at `position`, and how that is known."""
+        """Say what holds our event at `position`, and how that is known; empty where nothing does."""
         wait, parting = self._terms.gate[position], self._partings[0] if self._partings else None
         if wait > self._came:
             return f"{verdict.labels(_events(self._peer))[wait - 1]} ({self._terms.evidence})"
@@ -453,7 +455,7 @@ class Player:
         edge = self._edges.get(position)
         if edge is not None and (self._pace.is_unbounded or edge is self._blocked_on) and self._reached(edge) is None:
             return f"{edge} (inferred)"
-        return "its time"
+        return "" if self._pace.is_unbounded else "its time"
 
     def _unreached(self) -> Iterator[Unreached]:
         names = verdict.labels(_events(self._own[: self._sent + _TOLD]))

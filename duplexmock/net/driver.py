@@ -1,7 +1,8 @@
 """A driver: one connection of ours, an endpoint (wire/endpoint.py) behind a socket, and the live ends of its calls.
 
 Bytes are read into the endpoint and the rows it gives are put before whoever plays the call; what is said on all calls
-in one turn of the loop goes out in one write. While the socket does not take what we write, it is not read either.
+in one turn of the loop goes out in one write. While the socket does not take what we write, it is read all the same:
+two ends that both wait for the other to read would wait for ever, and Limits bound what a peer costs that only asks.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Driver(asyncio.Protocol):
         self.endpoint = Endpoint(role, config)
         self.connection = Connection(number, "", "", 0)
         self.lost: str | None = None
+        self.was_connected = False
         self._role = role
         self.clock = clock
         self._accept = accept
@@ -55,6 +57,9 @@ class Driver(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, LiveStream] = {}
         self._leaving: set[int] = set()
+        self._has_left = asyncio.Event()
+        self._has_left.set()
+        self._gone = asyncio.Event()
         self._is_flushing = False
         self._is_full = False
 
@@ -63,10 +68,16 @@ class Driver(asyncio.Protocol):
         """Tell whether no more calls can be opened here: the peer goes away, or the connection is lost."""
         return self.lost is not None or any(goaway.side is not self._role for goaway in self.connection.goaways)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether there is no call on it."""
+        return not self._streams
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.was_connected = True
         own, peer = (_name(transport.get_extra_info(key)) for key in ("sockname", "peername"))
         client, server = (own, peer) if self._role is Side.CLIENT else (peer, own)
         self.connection = replace(self.connection, client=client, server=server, opened_at_ns=self.clock.now_ns())
@@ -94,14 +105,10 @@ class Driver(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The socket is full."""
         self._is_full = True
-        if self._transport is not None:
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The socket takes more."""
         self._is_full = False
-        if self._transport is not None:
-            self._transport.resume_reading()
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,8 +117,9 @@ class Driver(asyncio.Protocol):
         if self.lost is None:
             failed = self.endpoint.failed
             self.lost = failed.reason if failed else "reset" if exc is not None else "closed"
-        for stream in tuple(self._streams.values()):
-            stream.wake()
+        self._wake()
+        self._has_left.set()
+        self._gone.set()
         self._over(self)
 
     def flush(self) -> None:
@@ -136,10 +144,23 @@ class Driver(asyncio.Protocol):
         """Give up a call that has been played, behind all that was said on it."""
         if self._streams.pop(stream_id, None) is None or self.lost is not None:
             return
+        if not self.endpoint.is_open(stream_id):
+            return
         if self.endpoint.unsent_bytes(stream_id):
             self._leaving.add(stream_id)
+            self._has_left.clear()
         else:
             self._leave(stream_id)
+
+    def fail(self, stream_id: int) -> None:
+        """Reset a call that cannot be played, by our fault."""
+        if self._streams.pop(stream_id, None) is not None and self.endpoint.is_open(stream_id):
+            self.endpoint.reset(stream_id, ErrorCode.INTERNAL_ERROR)
+            self.flush_soon()
+
+    def refuse_all(self, reason: str) -> None:
+        """Take no calls: the server cannot be reached."""
+        self.lost = reason
 
     def part(self, code: int, debug: bytes) -> None:
         """Say GOAWAY."""
@@ -162,13 +183,24 @@ class Driver(asyncio.Protocol):
         else:
             transport.close()
 
+    async def finished(self) -> None:
+        """Wait until all that was said on calls that have been played is written, or the connection gone."""
+        await self._has_left.wait()
+
+    async def gone(self) -> None:
+        """Wait until the connection is closed, behind all that was written."""
+        await self._gone.wait()
+
     def close(self) -> None:
-        """Say goodbye and close."""
+        """Say goodbye and close; calls that are open are lost."""
         if self._transport is not None:
             if self._role is Side.SERVER and not self.endpoint.failed:
                 self.endpoint.goaway()
             self.flush()
             self._transport.close()
+            if self.lost is None:
+                self.lost = _ENDED
+            self._wake()
 
     def abort(self) -> None:
         """Close at once."""
@@ -178,6 +210,8 @@ class Driver(asyncio.Protocol):
     def _leave(self, stream_id: int) -> None:
         """Reset what is still open of a call: the server need not wait for the client's half-close (RFC 9113, 8.1)."""
         self._leaving.discard(stream_id)
+        if not self._leaving:
+            self._has_left.set()
         self.endpoint.reset(stream_id, ErrorCode.CANCEL if self._role is Side.CLIENT else ErrorCode.NO_ERROR)
         self.flush_soon()
 
@@ -195,8 +229,11 @@ class Driver(asyncio.Protocol):
                 self._leave(stream_id)
             case Failed(_, reason):
                 self.lost = reason
-                for stream in tuple(self._streams.values()):
-                    stream.wake()
+                self._wake()
+
+    def _wake(self) -> None:
+        for stream in tuple(self._streams.values()):
+            stream.wake()
 
     def _note(self, what: Settings | GoAway) -> None:
         self.connection = told(self.connection, what)
@@ -256,7 +293,7 @@ class LiveStream:
         self._let_go()
 
     def refused(self) -> None:
-        """Take note that the server has not processed the call, which it said by GOAWAY."""
+        """Take note that the server has not processed the call, which it said by GOAWAY, or cannot have."""
         self.deliver([(RowKind.RESET, self.stream_id, Reset(ErrorCode.REFUSED_STREAM))])
 
     def wake(self) -> None:
@@ -267,13 +304,16 @@ class LiveStream:
     async def send(self, events: Sequence[Any]) -> None:
         """Say these."""
         driver = self._driver
+        if not self.stream_id and driver.is_leaving and driver.was_connected:
+            self.refused()  # not a byte of the call has been sent: it may be opened elsewhere
+            return
         if driver.lost is not None:
             return
         if not self.stream_id:
             header, *events = events
             assert isinstance(header, ClientHeader)
             self.stream_id = driver.opened(self, header)
-        if events:
+        if events and driver.endpoint.is_open(self.stream_id):
             driver.endpoint.send(self.stream_id, events)
         driver.flush_soon()
 
@@ -302,6 +342,10 @@ class LiveStream:
             self._timer.cancel()
         if self.stream_id:
             self._driver.forget(self.stream_id)
+
+    def fail(self) -> None:
+        """Give up a call that cannot be played, by our fault."""
+        self._driver.fail(self.stream_id)
 
     async def _wait(self, until_ns: int) -> None:
         loop = asyncio.get_running_loop()
@@ -337,6 +381,9 @@ class LiveStream:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+_ENDED = "the replay was ended"
 
 
 def _name(address: object) -> str:

@@ -11,7 +11,7 @@ from typing import overload
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
-from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.errors import DuplexmockError, MismatchError
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.background import Background
@@ -61,6 +61,11 @@ class Replay:
         try:
             background.run(self._server.stop(self._grace_s))
             report = self._stage.report() if exc is None else ""
+        except Exception as failure:
+            if exc is None:
+                raise
+            exc.add_note(f"duplexmock: {failure}")
+            report = ""
         finally:
             background.close()
             self._stage.close()
@@ -193,7 +198,7 @@ async def perform(stage: Stage, target: Address, patience_s: float = 0) -> None:
     client = Client(target, stage.clock, patience_s)
     try:
         await stage.play.perform(client.open)
-    except* ScriptError as group:
+    except* DuplexmockError as group:
         raise group.exceptions[0] from None
     finally:
         client.close()

@@ -42,14 +42,23 @@ class Server:
         if self._server is not None:
             self._server.close()
             addresses.unlink(self._listening)
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=grace_s)
-        for driver in tuple(self._drivers):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                if self._calls:
+                    await asyncio.wait(self._calls)
+                for driver in tuple(self._drivers):
+                    await driver.finished()
+        closing = tuple(self._drivers)
+        for driver in closing:
             driver.close()
         if self._calls:
             # Their streams are lost now, and their outcomes say what they still waited for.
             await asyncio.wait(self._calls)
-        for driver in tuple(self._drivers):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                for driver in closing:
+                    await driver.gone()
+        for driver in closing:
             driver.abort()
         if self._failures:
             raise self._failures[0]
@@ -68,9 +77,16 @@ class Server:
         return driver
 
     def _accept(self, stream: LiveStream) -> None:
-        task = asyncio.get_running_loop().create_task(self._play.answer(stream))
+        task = asyncio.get_running_loop().create_task(self._answer(stream))
         self._calls.add(task)
         task.add_done_callback(self._ended)
+
+    async def _answer(self, stream: LiveStream) -> None:
+        try:
+            await self._play.answer(stream)
+        except BaseException:
+            stream.fail()  # a client must not wait for what will not come
+            raise
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)

@@ -14,7 +14,7 @@ from duplexmock.net.lanes import FramedLane
 from duplexmock.play.plan import Options, find, source
 from duplexmock.play.play import Play
 from duplexmock.play.reading import FixtureReading, check_paths
-from duplexmock.play.repertoire import Part, Repertoire
+from duplexmock.play.repertoire import Part, Repertoire, Source
 from duplexmock.report.outcomes import Tally, mismatch_lines, tally
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.reader import Reader
@@ -53,6 +53,8 @@ class Stage:
                 reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
                 sources.append(source(fixture, name, side, options, reading))
             check_paths([reading.descriptors for reading in self._readings.values()], ignore, bind)
+            if side is Side.CLIENT or options.order is not None:
+                _check(sources)
         except BaseException:
             self.close()
             raise
@@ -101,6 +103,13 @@ class Stage:
         if len(counted.unplayed) > _TOLD:
             lines.append(f"and {len(counted.unplayed) - _TOLD} more that were not played")
         return "\n".join((*lines, str(counted)))
+
+
+def _check(sources: Sequence[Source]) -> None:
+    """Raise ScriptError where a session cannot be played as asked: before anything is said to anybody."""
+    for source in sources:
+        for session in source.sessions():
+            source.terms(source.script(session))
 
 
 _TOLD = 10

@@ -20,6 +20,7 @@ from typing import Any
 from duplexmock.core import verdict
 from duplexmock.core.events import ClientHeader, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.matching import shown
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
 from duplexmock.core.rows import Row
@@ -61,7 +62,7 @@ class Play:
         self._prepare = prepare
         self._ended = ended
         self._calls: dict[tuple[str, int, int], _Call] = {}
-        self._blocked: set[_Call] = set()
+        self._blocked: dict[tuple[str, int, int], set[_Call]] = {}
         self._methods: set[str] = set()
         self._past: dict[tuple[str, int, int], tuple[int, Sequence[int]]] = {}
         self._since_ns: dict[tuple[tuple[str, int, int], Across], int] = {}
@@ -85,6 +86,8 @@ class Play:
         call = _Call(stream, header)
         if self._cast(call, history, set()) or self._cast_anyway(call, history):
             await self._run(call)
+            for text in _retry(header):
+                call.player.note(text)
             self._conclude(call)
         else:
             await self._refuse(call, history)
@@ -134,21 +137,18 @@ class Play:
                     else:
                         await stream.send(call.prepared[start : start + len(steps)])
                     call.opened.set()
-                    self._progressed()
                 case Do(what):
                     await stream.do(what)
                 case Wait(until_ns):
-                    if call.player.blocked_on is not None:
-                        self._blocked.add(call)
+                    if (edge := call.player.blocked_on) is not None:
+                        self._blocked.setdefault(_target(call.part, edge), set()).add(call)
                         until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
-                    else:
-                        self._blocked.discard(call)
                     rows = await stream.receive(until_ns)
                     if rows:
                         call.player.received(rows, now_ns())
                         if call.player.mismatch is not None and self._side is Side.SERVER:
                             self._recast(call)
-                        self._progressed()
+                        self._progressed(call.part)
                     elif stream.lost is not None:
                         call.player.lost(stream.lost, now_ns())
                 case Done():
@@ -190,14 +190,17 @@ class Play:
         return False
 
     def _cast_anyway(self, call: _Call, history: History) -> bool:
-        """Take the first part of the method that no call holds, so that its mismatch is told."""
+        """Take the part of the method that fits furthest, of those that no call holds, so that its mismatch is told."""
+        best: tuple[Part, Player] | None = None
         for part in self._repertoire:
             if part.script.method == call.header.method and not part.is_held:
                 player = self._player_for(call, part)
                 player.adopt(history)
-                self._take(call, part, player)
-                return True
-        return False
+                if best is None or player.came > best[1].came:
+                    best = part, player
+        if best is not None:
+            self._take(call, *best)
+        return best is not None
 
     async def _refuse(self, call: _Call, history: History) -> None:
         """End a call for which there is no part."""
@@ -212,7 +215,7 @@ class Play:
         await call.stream.send([trailer])
         session = history.session(0, call.stream.connection, call.stream.stream_id, None)
         mismatch = Mismatch(sentence, Side.CLIENT, 0, 0, now_ns, None, call.header)
-        self._tell("", Outcome(0, method, self._side, session, mismatch))
+        self._tell("", Outcome(0, method, self._side, session, mismatch, notes=tuple(_retry(call.header))))
         call.stream.close()
 
     def _take(self, call: _Call, part: Part, player: Player) -> None:
@@ -226,6 +229,7 @@ class Play:
                 part.prepared = self._prepare([step.event for step in part.script.lane(self._side)])
             call.prepared = part.prepared
         self._calls[part.key] = call
+        self._progressed(part)
 
     def _let_go(self, call: _Call) -> None:
         call.part.is_held = False
@@ -248,9 +252,9 @@ class Play:
             start_ns=start_ns,
         )
 
-    def _progressed(self) -> None:
-        """Let the calls look again that wait for others."""
-        for call in self._blocked:
+    def _progressed(self, part: Part) -> None:
+        """Let the calls look again that wait for this one."""
+        for call in self._blocked.pop(part.key, ()):
             call.stream.wake()
 
     def _since(self, part: Part, edge: Across) -> int | None:
@@ -264,7 +268,7 @@ class Play:
         if since_ns is not None:
             return since_ns
         now_ns = self._clock.now_ns()
-        target = part.source.name, part.turn, edge.number
+        target = _target(part, edge)
         other = self._calls.get(target)
         progress = (other.player.came, other.player.arrived_ns) if other is not None else self._past.get(target)
         if progress is None:
@@ -291,17 +295,27 @@ class Play:
     def _conclude(self, call: _Call) -> None:
         part, player = call.part, call.player
         call.opened.set()
-        self._blocked.discard(call)
         self._past[part.key] = player.came, player.arrived_ns
         del self._calls[part.key]
         self._repertoire.played(part)
-        self._progressed()
+        self._progressed(part)
         self._tell(part.source.name, player.outcome(call.stream.connection, call.stream.stream_id))
         call.stream.close()
 
     def _tell(self, source: str, outcome: Outcome) -> None:
         self.outcomes.append((source, outcome))
         self._ended(source, outcome)
+
+
+def _retry(header: ClientHeader) -> Iterator[str]:
+    """Say that a call is a retry, where the client says so."""
+    attempts = header.metadata.first("grpc-previous-rpc-attempts")
+    if attempts is not None:
+        yield f"the client has tried this call before: grpc-previous-rpc-attempts is {shown(attempts)}"
+
+
+def _target(part: Part, edge: Across) -> tuple[str, int, int]:
+    return part.source.name, part.turn, edge.number
 
 
 def _patience_ns(part: Part) -> int:

@@ -93,14 +93,16 @@ def _played(outcome: Outcome, mismatch: Mismatch, reader: Reader) -> Iterator[tu
             is_entry = not line.what.startswith("GOAWAY ")
             left -= is_entry
             if is_entry and is_last and not left:
-                yield True, replace(line, details=(*line.details, *expected))
+                is_same = expected == (f"expected {line.what}", *line.details)
+                yield True, replace(line, details=(*line.details, *(("too early",) if is_same else expected)))
             else:
                 yield False, line
     if not is_last:
         ended = outcome.session.ended if outcome.session is not None else None
         yield True, Line("–  ", mismatch.side, _NOTHING.get(ended, "nothing came"), expected)
     for unreached in outcome.unreached:
-        yield False, Line("–  ", unreached.side, unreached.name, (f"not reached: waited for {unreached.waited_for}",))
+        why = f": waited for {unreached.waited_for}" if unreached.waited_for else ""
+        yield False, Line("–  ", unreached.side, unreached.name, (f"not reached{why}",))
 
 
 def _expected(outcome: Outcome, mismatch: Mismatch, reader: Reader) -> tuple[str, ...]:

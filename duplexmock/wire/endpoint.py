@@ -186,6 +186,10 @@ class Endpoint:
         """Return how many bytes of messages wait for the peer's windows on a call."""
         return self._stream(stream_id).outbox.unsent_bytes
 
+    def is_open(self, stream_id: int) -> bool:
+        """Tell whether a call is open, or waits to be opened."""
+        return stream_id in self._waiting or self._streams.is_open(stream_id)
+
     def hold(self, stream_id: int) -> None:
         """Give the peer no more window on a call until `release`; it may send what it has been given."""
         self._stream(stream_id).credit.held = True

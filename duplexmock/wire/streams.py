@@ -137,6 +137,10 @@ class Streams:
         """Return the stream, if it is open or closed lately."""
         return self._open.get(stream_id) or self._closed.get(stream_id)
 
+    def is_open(self, stream_id: int) -> bool:
+        """Tell whether the stream is open."""
+        return stream_id in self._open
+
     def is_forgotten(self, stream_id: int) -> bool:
         """Tell whether the stream may have been open, and has been closed for too long to know."""
         return stream_id <= self._forgotten_id

@@ -175,7 +175,7 @@ def test_strict_minds_what_comes_before_what_it_followed() -> None:
     assert outcome.mismatch is not None
     assert (outcome.mismatch.position, outcome.mismatch.messages, outcome.mismatch.entries) == (2, 1, 3)
     assert outcome.unreached == (
-        Unreached(Side.SERVER, "ServerMessage #1", "its time"),
+        Unreached(Side.SERVER, "ServerMessage #1", ""),
         Unreached(Side.SERVER, "ServerMessage #2", "ClientMessage #2 (seen, not learned)"),
         Unreached(Side.SERVER, "ServerTrailer", "ClientHalfClose (seen, not learned)"),
     )
@@ -455,6 +455,9 @@ def test_a_deadline_is_said_by_the_order_and_accepted_when_it_is_up() -> None:
     outcome = (Playbook(late, Side.SERVER) >> DEADLINE << ANSWER >> After(250) >> CANCEL).done()
 
     assert outcome.notes == ("the call ends by the client's deadline of 250 ms, which a server cannot hurry",)
+    assert (Playbook(late, Side.SERVER) >> DEADLINE << ANSWER >> CANCEL).done().notes == ()
+    at_its_time = Playbook(late, Side.SERVER, speed=1) >> DEADLINE >> After(1) << ANSWER >> After(249) >> CANCEL
+    assert at_its_time.done().notes == ()
 
 
 def test_whichever_clock_is_first_ends_a_call_by_its_deadline() -> None:

@@ -1,0 +1,122 @@
+"""The repertoire: what is read of a source, when, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+
+from duplexmock.core.events import Side
+from duplexmock.core.script import Script
+from duplexmock.core.session import Session
+from duplexmock.play.repertoire import Repertoire, Source
+from tests.play.live import Plain, source
+from tests.playbook import ANSWER, HEADER, OK, recorded, reply, terms
+
+
+def brief(number: int, at_ms: float, lasts_ms: float = 5) -> Session:
+    return recorded((at_ms, HEADER), (at_ms + lasts_ms, OK), number=number, connection=number)
+
+
+def reading(sessions: Iterable[Session]) -> tuple[Source, list[int]]:
+    """Return a source, and the numbers of what has been read of it."""
+    read: list[int] = []
+
+    def passing() -> Iterator[Session]:
+        for session in sessions:
+            read.append(session.number)
+            yield session
+
+    return Source("one", passing, Script.of, lambda of: terms(of, Side.SERVER), Plain()), read
+
+
+def test_no_more_is_read_than_what_overlaps() -> None:
+    from_file, read = reading(brief(number, 10 * number) for number in count(1))
+    parts = iter(Repertoire([from_file], Side.SERVER))
+
+    assert read == []
+    assert next(parts).script.number == 1
+    assert read == [1, 2]
+    assert next(parts).script.number == 2
+    assert read == [1, 2, 3]
+
+
+def test_a_session_waits_for_what_overlaps_it() -> None:
+    from_file, read = reading([brief(1, 0, 25), brief(2, 10), brief(3, 20), brief(4, 30), brief(5, 40)])
+    parts = iter(Repertoire([from_file], Side.SERVER))
+
+    assert next(parts).script.number == 1
+    assert read == [1, 2, 3, 4]
+    assert [part.script.number for part in parts] == [2, 3, 4, 5]
+
+
+def test_a_part_is_the_script_and_its_place() -> None:
+    [part] = Repertoire([source(brief(7, 0), name="one.duplex")], Side.SERVER)
+
+    assert part.script == Script.of(brief(7, 0))
+    assert part.terms == terms(part.script, Side.SERVER)
+    assert (part.key, part.connection, part.edges) == (("one.duplex", 0, 7), 7, ())
+
+
+def test_what_is_played_is_not_given_again_and_the_rest_is() -> None:
+    from_file, read = reading(brief(number, 10 * number) for number in range(1, 6))
+    repertoire = Repertoire([from_file], Side.SERVER)
+    first, second = islice(repertoire, 2)
+
+    repertoire.played(first)
+
+    assert next(iter(repertoire)) is second
+    assert read == [1, 2, 3]
+    assert [part.script.number for part in repertoire] == [2, 3, 4, 5]
+    assert len(read) == 5
+
+
+def test_the_next_is_the_first_that_no_call_holds() -> None:
+    def following() -> list[int]:
+        return [number for number in (1, 2, 3) if repertoire.is_next(("one", 0, number))]
+
+    from_file, read = reading(brief(number, 10 * number) for number in (1, 2, 3))
+    repertoire = Repertoire([from_file], Side.SERVER)
+    assert following() == [1]
+
+    first, second = islice(repertoire, 2)
+    assert following() == [1]
+    first.is_held = True
+    assert following() == [2]
+    second.is_held = True
+    assert following() == [3]
+    assert [part.script.number for part in repertoire] == [1, 2, 3]
+    repertoire.played(first)
+    for part in repertoire:
+        part.is_held = True
+    assert (following(), read) == ([], [1, 2, 3])
+
+
+def test_sources_follow_each_other_and_all_of_it_is_repeated() -> None:
+    one, two = source(brief(1, 0), name="one"), source(brief(1, 0), brief(2, 1), name="two")
+
+    keys = [part.key for part in Repertoire([one, two], Side.SERVER, repeat=2)]
+
+    assert keys == [("one", 0, 1), ("two", 0, 1), ("two", 0, 2), ("one", 1, 1), ("two", 1, 1), ("two", 1, 2)]
+
+
+def test_a_part_that_is_repeated_is_free_again() -> None:
+    parts = iter(Repertoire([source(brief(1, 0))], Side.SERVER, repeat=2))
+    next(parts).is_held = True
+
+    assert not next(parts).is_held
+
+
+def test_a_session_that_ended_long_ago_can_be_what_a_header_waits_for() -> None:
+    from_file = source(brief(1, 0), brief(2, 10), brief(3, 500), side=Side.CLIENT)
+
+    waits = [[str(edge) for edge in part.edges] for part in Repertoire([from_file], Side.CLIENT)]
+
+    assert waits == [[], ["ServerTrailer of session 1"], ["ServerTrailer of session 2"]]
+
+
+def test_edges_stay_in_their_source() -> None:
+    push = recorded((20, HEADER), (21, ANSWER), (40, reply("a")), (41, OK), number=1)
+
+    parts = [*Repertoire([source(brief(1, 30), name="one"), source(push, name="two")], Side.SERVER)]
+
+    assert [part.edges for part in parts] == [(), ()]
