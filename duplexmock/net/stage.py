@@ -58,6 +58,7 @@ class Stage:
         except BaseException:
             self.close()
             raise
+        self._asserts_order = all(each.asserts_order for each in sources)
         repertoire = Repertoire(sources, side, options.repeat)
         self.play = Play(repertoire, side, self.clock, prepare=FramedLane, ended=ended)
 
@@ -86,7 +87,8 @@ class Stage:
         unplayed = (
             f"{part.source.name}   session {part.script.number}   {part.script.method}" for part in self.unplayed()
         )
-        return tally((outcome for _, outcome in self.play.outcomes), unplayed)
+        outcomes = (outcome for _, outcome in self.play.outcomes)
+        return tally(outcomes, unplayed, asserts_order=self._asserts_order)
 
     def report(self) -> str:
         """Say what went wrong, for people; empty where nothing did."""

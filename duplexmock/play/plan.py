@@ -90,7 +90,9 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
     def script(session: Session) -> Script:
         return _filled(Script.of(session), name, side, given)
 
-    return Source(name, sessions, script, lambda script: terms(script, name, side, expect, options), reading)
+    return Source(
+        name, sessions, script, lambda script: terms(script, name, side, expect, options), reading, expect != "lanes"
+    )
 
 
 def terms(script: Script, name: str, side: Side, expect: Expect, options: Options) -> Terms:

@@ -55,6 +55,7 @@ class FixtureReading:
         ignored = [fieldpath.parse(text, "ignore") for text in (*expectations.ignore, *ignore)]
         self._ignored: list[FieldPath] = [*ignored, *self._bindings.ignored]
         self._payloads = Payloads(self.descriptors, self._ignored)
+        self._encodings: dict[int, str] = {}
         self._offered: dict[int, Script] = {}
 
     def of_call(self, script: Script, side: Side) -> CallReading:
@@ -87,8 +88,9 @@ class FixtureReading:
 
     def offered(self, script: Script, header: ClientHeader) -> Script:
         """Return the script as a server may play it to this client: in no encoding that it does not accept."""
-        answer = next((step.event for step in script.server if isinstance(step.event, ServerHeader)), None)
-        used = encoding(answer.metadata) if answer is not None else ""
+        used = self._encodings.get(script.number)
+        if used is None:
+            used = self._encodings[script.number] = _encoding(script)
         if not used or used == "identity" or used in _listed(header.metadata.every("grpc-accept-encoding")):
             return script
         if script.number not in self._offered:
@@ -129,6 +131,12 @@ class _Spoken:
             return plain(event.payload, event.flags, spoken)
         except ProtocolError:
             return event.payload
+
+
+def _encoding(script: Script) -> str:
+    """Return how the server of a script compresses its messages."""
+    answer = next((step.event for step in script.server if isinstance(step.event, ServerHeader)), None)
+    return encoding(answer.metadata) if answer is not None else ""
 
 
 def _plainly(step: Step, used: str) -> Step:

@@ -48,6 +48,7 @@ class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
     `script` turns a session into what is played (with values filled in), and `terms` says on which terms.
+    `asserts_order` tells whether these demand more of the peer than its lane.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source:
     script: Callable[[Session], Script]
     terms: Callable[[Script], Terms]
     reading: Reading
+    asserts_order: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +76,10 @@ class Part:
     def key(self) -> tuple[str, int, int]:
         """Return what tells it from all others: source, turn, number."""
         return self.source.name, self.turn, self.script.number
+
+    def again(self, turn: int) -> Part:
+        """Return the part of another pass."""
+        return Part(self.source, turn, self.script, self.terms, self.edges, self.connection, self.prepared)
 
 
 class Repertoire:
@@ -116,7 +122,7 @@ def _all_parts(sources: Sequence[Source], side: Side, repeat: int) -> Iterator[P
                 kept.append(part)
             yield part
     for turn in range(1, repeat):
-        yield from (replace(part, turn=turn, is_held=False) for part in kept)
+        yield from (part.again(turn) for part in kept)
 
 
 def _parts(source: Source, side: Side) -> Iterator[Part]:

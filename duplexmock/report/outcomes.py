@@ -30,11 +30,15 @@ SHOWN_FIRST, SHOWN_LAST = 8, 24
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many sessions agreed and did not, and which were not played: `name session N method`."""
+    """How many sessions agreed and did not, and which were not played: `name session N method`.
+
+    `asserts_order` tells whether a peer's event that came too early would have been a mismatch.
+    """
 
     agreed: int
     mismatched: int
     unplayed: tuple[str, ...] = ()
+    asserts_order: bool = True
 
     @property
     def is_green(self) -> bool:
@@ -48,13 +52,14 @@ class Tally:
         if self.unplayed:
             parts.append(f"{len(self.unplayed)} not played")
         sessions = self.agreed + self.mismatched + len(self.unplayed)
-        return f"{sessions} session{'' if sessions == 1 else 's'}: {', '.join(parts)}"
+        told = f"{sessions} session{'' if sessions == 1 else 's'}: {', '.join(parts)}"
+        return told if self.asserts_order or not self.agreed else f"{told}; order across lanes was not asserted"
 
 
-def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = ()) -> Tally:
+def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = (), *, asserts_order: bool = True) -> Tally:
     """Count."""
     verdicts = [outcome.agreed for outcome in outcomes]
-    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed))
+    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), asserts_order)
 
 
 def heading(name: str, outcome: Outcome) -> str:

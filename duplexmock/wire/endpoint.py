@@ -226,11 +226,15 @@ class Endpoint:
         """Send PING; PingAcknowledged has the same eight bytes."""
         self._sender.write(framing.ping(opaque))
 
-    def goaway(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", last_stream_id: int | None = None) -> None:
-        """Take no more calls: those above `last_stream_id`, by default the newest, are ignored. Open ones go on."""
+    def goaway(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", last_stream_id: int | None = None) -> int:
+        """Take no more calls: those above `last_stream_id`, by default the newest, are ignored. Open ones go on.
+
+        Returns the stream that was told to be the last.
+        """
         last = self._last_of_peer() if last_stream_id is None else last_stream_id
         self._receiver.ignore_above = last
         self._sender.write(framing.goaway(last, code, debug))
+        return last
 
     def inject(self, octets: bytes) -> None:
         """Write any bytes, unseen by the endpoint: for what a peer should never send."""

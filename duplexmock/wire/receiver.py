@@ -12,27 +12,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-import hpack
-
 from duplexmock.core.call import LaneState
 from duplexmock.core.events import Cancel, ClientHalfClose, Reset, ServerTrailer, Side
 from duplexmock.core.rows import Row, RowKind
 from duplexmock.core.status import ErrorCode
-from duplexmock.errors import ProtocolError
 from duplexmock.wire import framing
+from duplexmock.wire.blocks import Block, Blocks
 from duplexmock.wire.direction import Direction
 from duplexmock.wire.faults import ConnectionFault, StreamFault
 from duplexmock.wire.flow import Credit, Outbox
 from duplexmock.wire.foreign import refuse
 from duplexmock.wire.frames import (
     ACK,
-    END_HEADERS,
-    END_STREAM,
-    PADDED,
-    PRIORITY,
     STREAM_MASK,
     FrameType,
-    block_fragment,
     read_goaway,
     read_reset,
     read_settings,
@@ -46,7 +39,7 @@ from duplexmock.wire.happenings import (
     SettingsAcknowledged,
     SettingsReceived,
 )
-from duplexmock.wire.headers import Body, Fields, HeaderReader, T, ignore
+from duplexmock.wire.headers import Body, ignore
 from duplexmock.wire.limits import DEFAULT_FRAME_BYTES, DEFAULT_WINDOW_BYTES, Config, Granting
 from duplexmock.wire.messages import MESSAGE_KIND, WHOLE, Messages
 from duplexmock.wire.sender import Sender
@@ -54,9 +47,6 @@ from duplexmock.wire.settings import check_settings
 from duplexmock.wire.shapes import check_shape
 from duplexmock.wire.streams import Closed, Stream, Streams
 from duplexmock.wire.wellformed import answer, answer_without_body, client_trailers, request, trailers
-
-TABLE_BYTES = 4096
-"""Of the peer's header table: HTTP/2's default, which we leave as it is."""
 
 
 class Receiver:
@@ -79,10 +69,9 @@ class Receiver:
         self._streams = streams
         self._sender = sender
         self._direction = Direction(self._peer, streams.lanes, self, _HANDLERS, DEFAULT_FRAME_BYTES)
-        self._headers = HeaderReader(config.limits.max_header_bytes, TABLE_BYTES)
+        self._blocks = Blocks(config.limits)
         self._credit = Credit(config.connection_window_bytes)
         self._ahead = max(0, DEFAULT_WINDOW_BYTES - self.stream_window_bytes)
-        self._block: _Block | None = None
         self._touched: dict[int, Stream] = {}
         self._settings_received = False
         self._unfinished_bytes = 0
@@ -196,23 +185,10 @@ class Receiver:
     # One method a type of frame.
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes, rows: list[Row]) -> None:
-        fragment = block_fragment(FrameType.HEADERS, flags, payload)
-        if flags & PRIORITY:
-            at = 1 if flags & PADDED else 0
-            depends_on_itself = int.from_bytes(payload[at : at + 4], "big") & STREAM_MASK == stream_id
-        else:
-            depends_on_itself = False
-        self._block = _Block(stream_id, bool(flags & END_STREAM), depends_on_itself)
-        self._add_fragment(self._block, flags, fragment, rows)
+        self._take_block(self._blocks.begin(flags, stream_id, payload), rows)
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes, rows: list[Row]) -> None:
-        block = self._block
-        if block is None:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block before it")
-        block.continuations += 1
-        if block.continuations > self._limits.max_continuations:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"a header block of {block.continuations} CONTINUATIONs")
-        self._add_fragment(block, flags, payload, rows)
+        self._take_block(self._blocks.go_on(flags, payload), rows)
 
     def _on_priority(self, flags: int, stream_id: int, payload: bytes, rows: list[Row]) -> None:
         if int.from_bytes(payload[:4], "big") & STREAM_MASK == stream_id:
@@ -287,17 +263,10 @@ class Receiver:
 
     # Header blocks.
 
-    def _add_fragment(self, block: _Block, flags: int, fragment: bytes, rows: list[Row]) -> None:
-        block.fragments += fragment
-        if len(block.fragments) > self._limits.max_header_bytes:
-            raise ConnectionFault(
-                ErrorCode.ENHANCE_YOUR_CALM, f"a header block of more than {self._limits.max_header_bytes} bytes"
-            )
-        if not flags & END_HEADERS:
-            self._direction.expect_continuation(block.stream_id)
+    def _take_block(self, block: Block | None, rows: list[Row]) -> None:
+        self._direction.expect_continuation(self._blocks.expects_continuation_on)
+        if block is None:
             return
-        self._block = None
-        self._direction.expect_continuation(None)
         try:
             if self._role is Side.SERVER:
                 self._client_block(block, rows)
@@ -305,21 +274,10 @@ class Receiver:
                 self._server_block(block, rows)
         except StreamFault:
             if not block.is_decoded:
-                self._decode(block, ignore)
+                block.decode(ignore)
             raise
 
-    def _decode(self, block: _Block, convert: Callable[[Fields], T]) -> T:
-        """Decode a block, as each has to be, whatever becomes of its stream."""
-        block.is_decoded = True
-        try:
-            return self._headers.read(bytes(block.fragments), convert)
-        except ProtocolError as exc:
-            if isinstance(exc.__cause__, hpack.OversizedHeaderListError):
-                text = f"a header list of more than {self._limits.max_header_bytes} bytes"
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text) from exc
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(exc)) from exc
-
-    def _client_block(self, block: _Block, rows: list[Row]) -> None:
+    def _client_block(self, block: Block, rows: list[Row]) -> None:
         stream_id = block.stream_id
         if not self._initiated(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a client opens stream {stream_id}, which is even")
@@ -328,18 +286,18 @@ class Receiver:
             return
         stream = self._streams.receive(stream_id, FrameType.HEADERS, True)
         if stream is None or not stream.listens:
-            self._decode(block, ignore)
+            block.decode(ignore)
             return
-        fault = self._decode(block, client_trailers)
+        fault = block.decode(client_trailers)
         if not block.ends:
             fault = "a second header block that does not end the stream"
         self._check(stream_id, fault)
         self._end_received(stream)
         self._tell(stream, (RowKind.CLIENT_HALF_CLOSE, stream_id, ClientHalfClose()), rows)
 
-    def _open_call(self, block: _Block, rows: list[Row]) -> None:
+    def _open_call(self, block: Block, rows: list[Row]) -> None:
         stream_id = block.stream_id
-        opening = self._decode(block, request)
+        opening = block.decode(request)
         stream = self.new_stream(stream_id)
         stream.silent = True
         full = len(self._streams) >= self._limits.max_streams
@@ -367,19 +325,19 @@ class Receiver:
         else:
             self._expect_messages(stream)
 
-    def _server_block(self, block: _Block, rows: list[Row]) -> None:
+    def _server_block(self, block: Block, rows: list[Row]) -> None:
         stream_id = block.stream_id
         stream = self._streams.receive(stream_id, FrameType.HEADERS, self._initiated(stream_id))
         if stream is None or not stream.listens:
-            self._decode(block, ignore)
+            block.decode(ignore)
         elif block.ends:
             spelled = answer_without_body if stream.theirs is LaneState.IDLE else trailers
-            ending = self._decode(block, spelled)
+            ending = block.decode(spelled)
             self._check(stream_id, ending.fault)
             self._end_received(stream)
             self._tell(stream, (RowKind.SERVER_TRAILER, stream_id, ending.trailer), rows)
         elif stream.theirs is LaneState.IDLE:
-            answered = self._decode(block, answer)
+            answered = block.decode(answer)
             self._check(stream_id, answered.fault)
             if answered.header is None:
                 return
@@ -462,20 +420,6 @@ class Receiver:
     def _tell(self, stream: Stream, row: Row, rows: list[Row]) -> None:
         if not stream.silent:
             rows.append(row)
-
-
-class _Block:
-    """A header block under way; `ends` is END_STREAM of the frame that began it."""
-
-    __slots__ = ("continuations", "depends_on_itself", "ends", "fragments", "is_decoded", "stream_id")
-
-    def __init__(self, stream_id: int, ends: bool, depends_on_itself: bool) -> None:
-        self.stream_id = stream_id
-        self.ends = ends
-        self.depends_on_itself = depends_on_itself
-        self.fragments = bytearray()
-        self.continuations = 0
-        self.is_decoded = False
 
 
 _Handler = Callable[[Receiver, int, int, bytes, list[Row]], None]
