@@ -434,6 +434,21 @@ CONVERSATIONS: dict[str, Told] = {
         opened().server(headers(1, ANSWER), headers(1, ANSWER), FINISH),
         [answered(), (RowKind.DAMAGED, 1, "a second header block from the server")],
     ),
+    "two headers of a server, whose fields are remembered": after_opening(
+        opened()
+        .client(headers(3, REQUEST))
+        .server(
+            headers(1, ANSWER),
+            frame(FrameType.HEADERS, END_HEADERS, 1, b"\x40\x01a\x011" + block(ANSWER)),
+            frame(FrameType.HEADERS, END_HEADERS, 3, b"\xbe" + block(ANSWER)),
+        ),
+        [
+            header_row(2, 3),
+            answered(),
+            (RowKind.DAMAGED, 1, "a second header block from the server"),
+            (RowKind.SERVER_HEADER, 2, ServerHeader(Metadata((("a", "1"), *GRPC)), 200)),
+        ],
+    ),
     "headers of a server after its trailer": after_opening(
         opened().server(headers(1, ANSWER), FINISH, headers(1, ANSWER)).client(data(1, HI)),
         [answered(), finished(), (RowKind.DAMAGED, 1, "a second header block from the server")],
@@ -662,6 +677,13 @@ FAULTS: dict[str, tuple[Talk, str]] = {
             frame(FrameType.CONTINUATION, 0, 3, b"\0"),
         ),
         "the client's bytes cannot be read: a header block of more than 131072 bytes",
+    ),
+    "a header block that is as long as may be, of too many fields": (
+        opened().client(
+            frame(FrameType.HEADERS, 0, 3, bytes(100)),
+            frame(FrameType.CONTINUATION, END_HEADERS, 3, bytes(MAX_BLOCK_BYTES - 100)),
+        ),
+        "the client's bytes cannot be read: a header block cannot be decoded (OversizedHeaderListError)",
     ),
     "padding that is too long": (
         opened().client(data(1, b"\x05abc", PADDED)),
