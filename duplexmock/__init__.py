@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from duplexmock.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from duplexmock.core.outcome import Mismatch as Mismatch
+    from duplexmock.core.outcome import Outcome as Outcome
+    from duplexmock.core.session import Session as Session
     from duplexmock.errors import DuplexmockError as DuplexmockError
     from duplexmock.errors import FixtureError as FixtureError
     from duplexmock.errors import MismatchError as MismatchError
@@ -22,15 +25,20 @@ if TYPE_CHECKING:
     from duplexmock.net.record import record as record
     from duplexmock.net.replay import replay as replay
     from duplexmock.net.replay import replay_client as replay_client
+    from duplexmock.schema.descriptors import Descriptors as Descriptors
     from duplexmock.store.fixture import Fixture as Fixture
 
 _HOMES = {
+    "Descriptors": "schema.descriptors",
     "DuplexmockError": "errors",
     "Fixture": "store.fixture",
     "FixtureError": "errors",
+    "Mismatch": "core.outcome",
     "MismatchError": "errors",
+    "Outcome": "core.outcome",
     "ProtocolError": "errors",
     "ScriptError": "errors",
+    "Session": "core.session",
     "record": "net.record",
     "replay": "net.replay",
     "replay_client": "net.replay",

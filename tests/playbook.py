@@ -111,7 +111,13 @@ def goaway(ms: float, code: int = 0, debug: bytes = b"") -> GoAway:
 
 
 def terms(
-    script: Script, side: Side, expect: str = "lanes", speed: float = math.inf, timeout_s: float = 10, word: str = ""
+    script: Script,
+    side: Side,
+    expect: str = "lanes",
+    speed: float = math.inf,
+    timeout_s: float = 10,
+    word: str = "",
+    is_timeout_strict: bool = False,
 ) -> Terms:
     own = Order.word(word) if word else script.seen
     lanes = Order((0,) * len(script.client), (1,) * len(script.server))
@@ -121,6 +127,7 @@ def terms(
         demanded.server if side is Side.CLIENT else demanded.client,
         speed,
         round(timeout_s * 1e9),
+        is_timeout_strict,
     )
 
 

@@ -14,11 +14,13 @@ import click
 
 from duplexmock.cli import display
 from duplexmock.cli.descriptors import descriptors_option
+from duplexmock.cli.pairs import FROM_TO, pair
 from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, run_command
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.proxy import Proxy, ask_upstream
 from duplexmock.net.recording import Recording
+from duplexmock.schema.binding import check_expectations
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.store.header import Expect, Expectations
 
@@ -72,6 +74,8 @@ def record(
     command = command_given()
     check_command(command)
     to = address.parse_target(upstream, "UPSTREAM")
+    bindings = tuple(pair(text, "--bind", FROM_TO) for text in bind)
+    check_expectations(ignore, bindings)
     recording = partial(
         Recording,
         out,
@@ -80,7 +84,7 @@ def record(
         methods=methods,
         redact=redact,
         descriptors=descriptors.serialized if descriptors else None,
-        expectations=Expectations(ignore, tuple(map(_binding, bind)), expect),
+        expectations=Expectations(ignore, bindings, expect),
     )
     listening = address.parse(listen, "--listen")
     gc.set_threshold(20_000)  # more than a read gives rows: they are gone before the collector walks through them
@@ -143,13 +147,6 @@ def _display(quiet: bool, as_json: bool, has_command: bool) -> AbstractContextMa
     if not has_command and stream.isatty():
         return display.live()
     return nullcontext(display.plain(stream))
-
-
-def _binding(text: str) -> tuple[str, str]:
-    source, separator, path = text.partition("=")
-    if not separator or not source or not path:
-        raise click.UsageError(f"--bind {text!r}: not FROM=TO, two field paths.")
-    return source, path
 
 
 _CLOSING_S = 1.0

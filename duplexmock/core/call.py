@@ -38,6 +38,9 @@ class LaneState(Enum):
     HALF_CLOSED = "half-closed"
     ENDED = "ended"
 
+    # Members are singletons. Enum's own hash is a function of Python, which the tables of a call would wait for.
+    __hash__ = object.__hash__
+
 
 NEXT: dict[tuple[LaneState, type[Event]], LaneState] = {
     # client lane

@@ -25,6 +25,9 @@ class Side(Enum):
     CLIENT = ">"
     SERVER = "<"
 
+    # Members are singletons. Enum's own hash is a function of Python, which the tables of a call would wait for.
+    __hash__ = object.__hash__
+
     @property
     def other(self) -> Side:
         """Return the opposite side."""
@@ -112,11 +115,12 @@ Event = ClientEvent | ServerEvent
 
 CLIENT_EVENTS = (ClientHeader, ClientMessage, ClientHalfClose, Cancel)
 SERVER_EVENTS = (ServerHeader, ServerMessage, ServerTrailer, Reset)
+_SIDES = {**dict.fromkeys(CLIENT_EVENTS, Side.CLIENT), **dict.fromkeys(SERVER_EVENTS, Side.SERVER)}
 
 
 def side_of(event: Event) -> Side:
     """Return the side whose lane the event belongs to."""
-    return Side.CLIENT if isinstance(event, CLIENT_EVENTS) else Side.SERVER
+    return _SIDES[type(event)]
 
 
 def event_name(event: Event) -> str:

@@ -35,6 +35,8 @@ class Said:
 class History:
     """Collects what happens, in its order; iterating gives it back."""
 
+    __slots__ = ("_happened",)
+
     def __init__(self) -> None:
         self._happened: list[Arrived | Said] = []
 

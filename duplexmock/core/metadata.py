@@ -31,8 +31,15 @@ class Metadata:
 
     def first(self, key: str) -> str | bytes | None:
         """Return the first value of `key`, or None."""
-        return next((value for name, value in self.pairs if name == key), None)
+        for name, value in self.pairs:
+            if name == key:
+                return value
+        return None
 
     def every(self, key: str) -> tuple[str | bytes, ...]:
         """Return all values of `key`, in order."""
-        return tuple(value for name, value in self.pairs if name == key)
+        return tuple([value for name, value in self.pairs if name == key])
+
+
+GRPC_ANSWER = Metadata((("content-type", "application/grpc"),))
+"""The least that a server's first header block says (PROTOCOL-HTTP2, "Responses"); grpc-go refuses one without."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import gt
 
 from duplexmock.core.events import Side, side_of
 from duplexmock.core.session import Session
@@ -61,14 +61,20 @@ class Order:
         An event waits for every event of the other lane that was seen at least `slack_ns` before it; 0 keeps the
         recorded total order, ties by position. ClientHeader stays first.
         """
-        seen: dict[Side, list[int]] = {Side.CLIENT: [], Side.SERVER: []}
-        waits: dict[Side, list[int]] = {Side.CLIENT: [], Side.SERVER: []}
+        client: list[int] = []
+        server: list[int] = []
+        client_ns: list[int] = []
+        server_ns: list[int] = []
         for entry in session.entries:
-            side = side_of(entry.event)
-            earlier = bisect_right(seen[side.other], entry.at_ns - slack_ns)
-            waits[side].append(max(earlier, 1) if side is Side.SERVER else earlier)
-            seen[side].append(entry.at_ns)
-        return cls(tuple(waits[Side.CLIENT]), tuple(waits[Side.SERVER]))
+            until_ns = entry.at_ns - slack_ns
+            if side_of(entry.event) is Side.CLIENT:
+                client.append(bisect_right(server_ns, until_ns) if slack_ns else len(server_ns))
+                client_ns.append(entry.at_ns)
+            else:
+                earlier = bisect_right(client_ns, until_ns) if slack_ns else len(client_ns)
+                server.append(max(earlier, 1))
+                server_ns.append(entry.at_ns)
+        return cls(tuple(client), tuple(server))
 
     @classmethod
     def lanes(cls, session: Session) -> Order:
@@ -129,14 +135,16 @@ class Order:
 
     def _check_that_it_can_be_walked(self) -> None:
         """Walk greedily: a step once possible stays so, so getting stuck means that two events wait for each other."""
-        client = server = 0
-        while (client, server) != (len(self.client), len(self.server)):
-            if self.allows(Side.CLIENT, client, server):
+        client = server = before = 0
+        clients, servers = len(self.client), len(self.server)
+        while client + server < clients + servers:
+            while client < clients and self.client[client] <= server:
                 client += 1
-            elif self.allows(Side.SERVER, client, server):
+            while server < servers and self.server[server] <= client:
                 server += 1
-            else:
+            if client + server == before:
                 raise ScriptError(f"order: client event {client + 1} and server event {server + 1} wait for each other")
+            before = client + server
 
 
 def _spelled(word: str) -> tuple[Side, ...]:
@@ -147,12 +155,12 @@ def _spelled(word: str) -> tuple[Side, ...]:
 
 
 def _check_lane(name: str, waits: Sequence[int], others: int) -> None:
-    for position, (earlier, later) in enumerate(pairwise(waits), start=2):
-        if later < earlier:
-            raise ScriptError(
-                f"order: {name} event {position} waits for {later}, the one before it for {earlier}; "
-                "a lane is FIFO, its numbers only grow"
-            )
+    if any(map(gt, waits, waits[1:])):
+        position = next(position for position in range(1, len(waits)) if waits[position] < waits[position - 1])
+        raise ScriptError(
+            f"order: {name} event {position + 1} waits for {waits[position]}, the one before it for "
+            f"{waits[position - 1]}; a lane is FIFO, its numbers only grow"
+        )
     if waits and waits[0] < 0:
         raise ScriptError(f"order: {name} event 1 waits for {waits[0]}; what waits for nothing has 0")
     if waits and waits[-1] > others:

@@ -17,6 +17,8 @@ from duplexmock.core.script import Step
 class Pace:
     """Times for a lane `own` that waits for a lane `peer` by `gate`; `start_ns` is when the first event may be due."""
 
+    __slots__ = ("_arrived_ns", "_due_ns", "_gate", "_own", "_peer", "_speed", "_start_ns", "is_unbounded")
+
     def __init__(
         self, own: Sequence[Step], peer: Sequence[Step], gate: Sequence[int], speed: float, start_ns: int
     ) -> None:

@@ -21,6 +21,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from duplexmock.core import verdict
 from duplexmock.core.connection import Connection
@@ -35,6 +36,7 @@ from duplexmock.core.events import (
 )
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import Difference, Matcher
+from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.outcome import Mismatch, Outcome, Unreached
 from duplexmock.core.pace import Pace
 from duplexmock.core.rows import Row, RowKind, event_of
@@ -94,13 +96,14 @@ class Terms:
 
     `gate` and `need` are as long as their lanes. `evidence` says why `need` and `gate` are believed. `speed` 1 is as
     recorded, 2 twice as fast, infinity as soon as the order allows. The peer has `timeout_ns` for each of its events,
-    and the recorded time on top.
+    and, unless it is strict, what it took in the recording on top.
     """
 
     gate: tuple[int, ...]
     need: tuple[int, ...]
     speed: float = math.inf
     timeout_ns: int = 10_000_000_000
+    is_timeout_strict: bool = False
     evidence: str = "seen, not learned"
 
 
@@ -112,6 +115,34 @@ class Player:
     one an event at the most, and `reached(edge)` says since when that is there (ns), or None; it is asked when nothing
     else holds the event any more. `start_ns` is when the call could have begun.
     """
+
+    __slots__ = (
+        "_active_ns",
+        "_bind",
+        "_blocked_on",
+        "_came",
+        "_edges",
+        "_ended_by_peer",
+        "_has_closed",
+        "_held",
+        "_history",
+        "_is_timed_out",
+        "_lost",
+        "_match",
+        "_notes",
+        "_own",
+        "_pace",
+        "_partings",
+        "_peer",
+        "_reached",
+        "_sees_all",
+        "_sent",
+        "_terms",
+        "_unjudged",
+        "mismatch",
+        "script",
+        "side",
+    )
 
     def __init__(
         self,
@@ -189,6 +220,7 @@ class Player:
             return
         expected = self._expected_event()
         if isinstance(expected, Cancel) or (expected is None and (self.script.loss or self.script.cut)):
+            self._pace.arrived(len(self._peer) - self._came, now_ns)
             self._came = len(self._peer)
         else:
             self._fail(verdict.lost(self._expected(), reason), now_ns)
@@ -213,7 +245,7 @@ class Player:
             return self._let_go(now_ns)
         if due_ns is not None:
             return Wait(due_ns)
-        until_ns = self._active_ns + self._terms.timeout_ns + self._pace.recorded_gap_ns(self._came, self._sent)
+        until_ns = self._active_ns + self._allowance_ns()
         if now_ns < until_ns:
             return Wait(until_ns)
         self._fail(self._stall(), now_ns)
@@ -265,7 +297,7 @@ class Player:
             self.note(f"replayed up to the last entry of the recording, which is {self.script.cut}")
         if self.mismatch is None:
             self._note_what_cannot_be_told()
-        session = self._history.session(self.script.number, connection, stream_id, self._lost)
+        session = partial(self._history.session, self.script.number, connection, stream_id, self._lost)
         unreached = tuple(self._unreached()) if self.mismatch is not None else ()
         return Outcome(
             self.script.number, self.script.method, self.side, session, self.mismatch, unreached, tuple(self._notes)
@@ -399,7 +431,8 @@ class Player:
 
     def _say_last(self, text: str, now_ns: int) -> Send:
         # Clients retry many codes by themselves; FAILED_PRECONDITION they do not.
-        last: Event = ServerTrailer(Status(Code.FAILED_PRECONDITION, text))
+        metadata = Metadata() if self._sent else GRPC_ANSWER  # trailers-only where no header was said
+        last: Event = ServerTrailer(Status(Code.FAILED_PRECONDITION, text), metadata)
         steps = (Step(Cancel(ErrorCode.CANCEL) if self.side is Side.CLIENT else last),)
         self._history.add(Said(now_ns, None, steps))
         return Send(steps)
@@ -442,7 +475,16 @@ class Player:
             who, name = self.side.other.name.lower(), verdict.labels(_events(self._own))[self._sent]
             needs = self._waited_for(self._sent)
             waits = f"the {who} waits for {name}; that needs {needs}; nothing is on its way"
-        return verdict.stalled(self._expected(), verdict.duration(self._terms.timeout_ns), waits)
+        waited_ns, timeout_ns = self._allowance_ns(), self._terms.timeout_ns
+        # What little the recording took on top is no use to the reader.
+        within_ns = timeout_ns if waited_ns < timeout_ns * 11 // 10 else waited_ns
+        return verdict.stalled(self._expected(), verdict.duration(within_ns), waits)
+
+    def _allowance_ns(self) -> int:
+        """Return how long the peer may take for its next event."""
+        if self._terms.is_timeout_strict:
+            return self._terms.timeout_ns
+        return self._terms.timeout_ns + self._pace.recorded_gap_ns(self._came, self._sent)
 
     def _waited_for(self, position: int) -> str:
         """Say what holds our event at `position`, and how that is known; empty where nothing does."""
@@ -464,11 +506,11 @@ class Player:
 
     def _is_by_deadline(self, event: Event, now_ns: int) -> bool:
         """Tell whether the deadline ends this call as it ended the recorded one, by whichever side's clock."""
+        if not is_deadline_ending(event) or not self.script.ends_by_deadline:
+            return False
         expected = self._expected_event()
         is_in_turn = expected is None or is_deadline_ending(expected)
-        if not is_in_turn or not is_deadline_ending(event) or not self.script.ends_by_deadline:
-            return False
-        return self._deadline_at(now_ns) != ""
+        return is_in_turn and self._deadline_at(now_ns) != ""
 
     def _deadline_at(self, now_ns: int) -> str:
         """Return the deadline that was up at this time, for people; empty where none was."""

@@ -39,14 +39,14 @@ class Step:
     row: tuple[int, int, bytes] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        match self.event:
-            case ClientMessage(payload, flags):
-                row = int(RowKind.CLIENT_MESSAGE), flags, payload
-            case ServerMessage(payload, flags):
-                row = int(RowKind.SERVER_MESSAGE), flags, payload
-            case _:
-                object.__setattr__(self, "row", None)
-                return
+        event = self.event
+        if isinstance(event, ClientMessage):
+            row = _CLIENT_MESSAGE, event.flags, event.payload
+        elif isinstance(event, ServerMessage):
+            row = _SERVER_MESSAGE, event.flags, event.payload
+        else:
+            object.__setattr__(self, "row", None)
+            return
         object.__setattr__(self, "row", row)
 
 
@@ -90,9 +90,10 @@ class Script:
     @classmethod
     def of(cls, session: Session) -> Script:
         """Turn what was seen into what is to be said; a damaged or incomplete session up to its last entry."""
-        steps: dict[Side, list[Step]] = {Side.CLIENT: [], Side.SERVER: []}
+        client: list[Step] = []
+        server: list[Step] = []
         for entry in session.entries:
-            steps[side_of(entry.event)].append(Step(entry.event, entry.at_ns))
+            (client if side_of(entry.event) is Side.CLIENT else server).append(Step(entry.event, entry.at_ns))
         loss, cut = None, ""
         match session.ended, session.connection.closed:
             case Ended.CONNECTION_LOST, closed if closed is not None and closed.side is not None:
@@ -101,8 +102,8 @@ class Script:
                 cut = f"{ended.value}: {session.reason}" if session.reason else ended.value
         return cls(
             session.method,
-            tuple(steps[Side.CLIENT]),
-            tuple(steps[Side.SERVER]),
+            tuple(client),
+            tuple(server),
             Order.recorded(session),
             session.number,
             loss,
@@ -166,3 +167,7 @@ def _falls_into(session: Session, goaway: GoAway, is_lost: bool) -> bool:
 def _parting(session: Session, goaway: GoAway) -> Parting:
     before = [side_of(entry.event) for entry in session.entries if entry.at_ns <= goaway.at_ns]
     return Parting(before.count(Side.CLIENT), before.count(Side.SERVER), goaway.code, goaway.debug, goaway.at_ns)
+
+
+_CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)
+"""Plain numbers, as rows have them: a look at an enum's member for each step is a tenth of making a script."""

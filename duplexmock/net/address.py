@@ -6,6 +6,7 @@ TLS will join here and nowhere else: which address has it, and with which certif
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -93,7 +94,7 @@ async def listen(address: Address, protocol: Callable[[], asyncio.Protocol]) -> 
             server = await loop.create_unix_server(protocol, address.path, start_serving=False)
             return server, address
         host = address.host
-        if not address.port:
+        if not address.port and not _is_literal(host):
             # A name may stand for several addresses, and each would get a port of its own.
             host = str((await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM))[0][4][0])
         server = await loop.create_server(protocol, host, address.port, start_serving=False)
@@ -113,6 +114,15 @@ def reason(exc: OSError) -> str:
     if isinstance(exc, socket.gaierror):
         return exc.strerror or str(exc)
     return os.strerror(exc.errno) if exc.errno else str(exc)
+
+
+def _is_literal(host: str) -> bool:
+    """Tell whether this is an address as it stands, which nobody has to be asked for."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
 
 
 def _remove_stale(path: str) -> None:

@@ -164,8 +164,8 @@ class Driver(asyncio.Protocol):
 
     def part(self, code: int, debug: bytes) -> None:
         """Say GOAWAY."""
-        self.endpoint.goaway(code, debug)
-        self._note(GoAway(self.clock.now_ns(), self._role, 0, code, debug))
+        last_stream_id = self.endpoint.goaway(code, debug)
+        self._note(GoAway(self.clock.now_ns(), self._role, last_stream_id, code, debug))
         self.flush_soon()
 
     def lose(self, by_reset: bool) -> None:
@@ -304,15 +304,13 @@ class LiveStream:
     async def send(self, events: Sequence[Any]) -> None:
         """Say these."""
         driver = self._driver
-        if not self.stream_id and driver.is_leaving and driver.was_connected:
-            self.refused()  # not a byte of the call has been sent: it may be opened elsewhere
-            return
-        if driver.lost is not None:
-            return
         if not self.stream_id:
             header, *events = events
-            assert isinstance(header, ClientHeader)
+            if self._missed_it() or not isinstance(header, ClientHeader):
+                return  # a call that was given up before it was opened needs no cancel
             self.stream_id = driver.opened(self, header)
+        if driver.lost is not None:
+            return
         if events and driver.endpoint.is_open(self.stream_id):
             driver.endpoint.send(self.stream_id, events)
         driver.flush_soon()
@@ -327,8 +325,14 @@ class LiveStream:
 
     async def receive(self, until_ns: int) -> Sequence[Row]:
         """Return what has come."""
+        self._missed_it()
         if not self._rows and not self._woken and self._driver.lost is None:
-            await self._wait(until_ns)
+            self._waiter = self._wait(until_ns)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+            self._missed_it()
         rows, self._rows, self._woken = self._rows, (), False
         if self._unread >= MAX_UNREAD_RUNS:
             self._driver.endpoint.release(self.stream_id)
@@ -347,18 +351,24 @@ class LiveStream:
         """Give up a call that cannot be played, by our fault."""
         self._driver.fail(self.stream_id)
 
-    async def _wait(self, until_ns: int) -> None:
+    def _missed_it(self) -> bool:
+        """Tell whether the server went away before the call was opened: not processed then, and opened elsewhere."""
+        driver = self._driver
+        if self.stream_id or not driver.is_leaving:
+            return False
+        if driver.was_connected and not self.is_refused:
+            self.refused()
+        return True
+
+    def _wait(self, until_ns: int) -> asyncio.Future[None]:
+        """Return what is done when something has come, or at this time."""
         loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
         at_s = loop.time() + max(until_ns - self._driver.clock.now_ns(), 0) / 1e9
         # A timer that goes off too early costs less than a new one for each read: it is looked at again then.
         if self._timer is None or self._at_s > at_s:
             self._arm(loop, at_s)
         self._until_s = at_s
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return loop.create_future()
 
     def _arm(self, loop: asyncio.AbstractEventLoop, at_s: float) -> None:
         if self._timer is not None:

@@ -15,6 +15,7 @@ from duplexmock.net.address import Address
 from duplexmock.net.background import Background
 from duplexmock.net.proxy import Proxy, ask_upstream
 from duplexmock.net.recording import Finished, Recording, Watcher
+from duplexmock.schema.binding import check_expectations
 from duplexmock.schema.sources import Source, given
 from duplexmock.store.header import Expect, Expectations
 
@@ -64,11 +65,11 @@ class RecordingProxy:
             for text in self._warnings:
                 exc.add_note(f"duplexmock: {text}")
             return
-        for text in self._warnings:
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
         failure = self._proxy.recording.failure
         if failure:
             raise FixtureError(failure)
+        for text in self._warnings:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     async def __aenter__(self) -> RecordingProxy:
         return await asyncio.to_thread(self.__enter__)
@@ -104,7 +105,7 @@ def record(
     notes: Mapping[str, str] | None = None,
     grace_s: float = 5.0,
 ) -> RecordingProxy:
-    """Record the calls between clients of `target` and the server at `upstream` into the fixture `out`.
+    """Record the calls that clients make at the proxy's `target`, and `upstream` serves, into the fixture `out`.
 
         with duplexmock.record("127.0.0.1:50051", out="chat.duplex") as proxy:
             run_client(proxy.target)
@@ -122,6 +123,7 @@ def record(
     """
     to = address.parse_target(upstream, "upstream")
     known = given(descriptors)
+    check_expectations(ignore, bind)
     recording = partial(
         Recording,
         out,

@@ -114,6 +114,7 @@ class Recording:
         self._failed = False
         self._flushing: asyncio.TimerHandle | None = None
         self._syncing: asyncio.Task[None] | None = None
+        self._is_unsynced = False
 
     @property
     def failure(self) -> str:
@@ -176,6 +177,7 @@ class Recording:
 
     async def finish(self) -> None:
         """Write what is pending and close the fixture."""
+        self._is_unsynced = False  # closing syncs
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -196,16 +198,25 @@ class Recording:
         self._flushing = None
         self._writer.flush()
         self._report_failure()
-        if self._syncing is None and not self._failed:
+        self._is_unsynced = True
+        self._sync_soon()
+
+    def _sync_soon(self) -> None:
+        """Sync now, or as soon as the last time is long enough ago."""
+        if self._syncing is None and self._is_unsynced and not self._failed:
+            self._is_unsynced = False
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     async def _sync(self) -> None:
         """Sync on another thread, and not again before SYNC_S."""
-        await asyncio.to_thread(self._writer.sync)
-        asyncio.get_running_loop().call_later(SYNC_S, self._may_sync)
+        try:
+            await asyncio.to_thread(self._writer.sync)
+        finally:
+            asyncio.get_running_loop().call_later(SYNC_S, self._may_sync)
 
     def _may_sync(self) -> None:
         self._syncing = None
+        self._sync_soon()
 
     def _report_failure(self) -> None:
         if self._writer.failure and not self._failed:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import overload
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
-from duplexmock.errors import DuplexmockError, MismatchError
+from duplexmock.errors import DuplexmockError, MismatchError, ScriptError
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.background import Background
@@ -26,50 +27,61 @@ from duplexmock.store.header import Expect
 class Replay:
     """A mock that plays the server of a fixture while its block lasts; made by `replay`.
 
-    `target` is what the client dials. `outcomes` are those of the calls that have ended. When the block is left without
-    an exception, a mismatch, or a session that was not played, raises MismatchError with the timeline of what happened.
+    `target` is what the client dials. `outcomes` are those of the calls that have ended. When the block is left, a
+    mismatch, or a session that was not played, raises MismatchError with the timeline of what happened; where the block
+    raises something itself, that is its note. The fixtures are opened when the block is entered.
     """
 
-    def __init__(self, stage: Stage, listen: Address, grace_s: float) -> None:
+    def __init__(self, make_stage: Callable[[], Stage], listen: Address, grace_s: float) -> None:
         self.target = ""
-        self._stage = stage
+        self._make_stage = make_stage
         self._listen = listen
         self._grace_s = grace_s
-        self._server = Server(stage.play, stage.clock)
+        self._stage: Stage | None = None
+        self._server: Server | None = None
         self._background: Background | None = None
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """Return the outcomes so far, in the order in which the calls ended."""
-        return tuple(outcome for _, outcome in self._stage.play.outcomes)
+        return () if self._stage is None else tuple(outcome for _, outcome in self._stage.play.outcomes)
 
     def __enter__(self) -> Replay:
+        if self._stage is not None:
+            raise ScriptError("a replay is entered once; make another one")
+        stage = self._stage = self._make_stage()
+        server = self._server = Server(stage.play, stage.clock)
         background = Background("duplexmock-replay")
         try:
-            self.target = str(background.run(self._server.start(self._listen)))
+            self.target = str(background.run(server.start(self._listen)))
         except BaseException:
             background.close()
-            self._stage.close()
+            stage.close()
             raise
         self._background = background
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         background, self._background = self._background, None
-        if background is None:
+        if background is None or self._stage is None or self._server is None:
             return
+        failures: list[Exception] = []
         try:
             background.run(self._server.stop(self._grace_s))
-            report = self._stage.report() if exc is None else ""
-        except Exception as failure:
-            if exc is None:
-                raise
-            exc.add_note(f"duplexmock: {failure}")
-            report = ""
+        except Exception as failure:  # what a play has raised
+            failures.append(failure)
         finally:
             background.close()
+            report = self._stage.report()
             self._stage.close()
-        if report:
+        if exc is not None:
+            # The test's own exception stays the first thing shown; often it is what the verdict explains.
+            for text in (report, *map(str, failures)):
+                if text:
+                    exc.add_note(f"duplexmock: {text}")
+        elif failures:
+            raise failures[0]
+        elif report:
             raise MismatchError(report)
 
     async def __aenter__(self) -> Replay:
@@ -129,7 +141,7 @@ def replay(
     sessions: Sequence[int] = (),
     methods: Sequence[str] = (),
     repeat: int = 1,
-    timeout_s: float = 10.0,
+    timeout_s: float | None = None,
     descriptors: Source | None = None,
     grace_s: float = 1.0,
 ) -> Replay:
@@ -145,15 +157,16 @@ def replay(
     `metadata:KEY`), `bind` pairs of a received field and one that is sent later with its value. `metadata` has values
     for keys that were redacted. `descriptors`, besides those in the fixtures, are a descriptor set of protoc's, a
     .proto file or a generated module. `sessions` and `methods` (globs) choose, `repeat` plays all of it so many times.
-    The client has `timeout_s` for each of its events, and the recorded time on top. When the block is left, open calls
-    have `grace_s` seconds to end.
+    The client has `timeout_s` for each of its events; None is 10 s and what it took in the recording. When the block is
+    left, open calls have `grace_s` seconds to end.
 
     Works in `with` and in `async with`; the mock runs on a thread of its own. Raises FixtureError for a file that
     cannot be read, ScriptError for arguments that make no sense; leaving the block raises MismatchError.
     """
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     listening = address.parse(listen, "listen")
-    stage = Stage(paths, Side.SERVER, options, descriptors=given(descriptors), ignore=ignore, bind=bind)
+    known = given(descriptors)
+    stage = partial(Stage, paths, Side.SERVER, options, descriptors=known, ignore=ignore, bind=bind)
     return Replay(stage, listening, grace_s)
 
 
@@ -170,7 +183,7 @@ def replay_client(
     sessions: Sequence[int] = (),
     methods: Sequence[str] = (),
     repeat: int = 1,
-    timeout_s: float = 10.0,
+    timeout_s: float | None = None,
     descriptors: Source | None = None,
 ) -> Outcomes:
     """Play the client of recorded calls against the live server at `target`, and return what it led to.

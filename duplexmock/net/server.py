@@ -25,7 +25,7 @@ class Server:
         self._listening = Address()
         self._drivers: set[Driver] = set()
         self._connections = 0
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], LiveStream] = {}
         self._failures: list[BaseException] = []
 
     async def start(self, listen: Address) -> Address:
@@ -77,19 +77,14 @@ class Server:
         return driver
 
     def _accept(self, stream: LiveStream) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(stream))
-        self._calls.add(task)
+        task = asyncio.get_running_loop().create_task(self._play.answer(stream))
+        self._calls[task] = stream
         task.add_done_callback(self._ended)
 
-    async def _answer(self, stream: LiveStream) -> None:
-        try:
-            await self._play.answer(stream)
-        except BaseException:
-            stream.fail()  # a client must not wait for what will not come
-            raise
-
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
-        with contextlib.suppress(asyncio.CancelledError):
-            if exc := task.exception():
-                self._failures.append(exc)
+        stream = self._calls.pop(task)
+        exc = None if task.cancelled() else task.exception()
+        if exc is not None:
+            self._failures.append(exc)
+        if exc is not None or task.cancelled():
+            stream.fail()  # a client must not wait for what will not come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -11,7 +12,7 @@ from duplexmock.core.outcome import Outcome
 from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
-from duplexmock.play.plan import Options, find, source
+from duplexmock.play.plan import Options, check_chosen, find, source
 from duplexmock.play.play import Play
 from duplexmock.play.reading import FixtureReading, check_paths
 from duplexmock.play.repertoire import Part, Repertoire, Source
@@ -19,6 +20,7 @@ from duplexmock.report.outcomes import Tally, mismatch_lines, tally
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.reader import Reader
 from duplexmock.store.fixture import Fixture
+from duplexmock.store.redact import Redaction
 
 
 class Stage:
@@ -40,6 +42,7 @@ class Stage:
     ) -> None:
         self.clock = MonotonicClock()
         self._readings: dict[str, FixtureReading] = {}
+        self._redactions: dict[str, Redaction] = {}
         self._fixtures: list[Fixture] = []
         found = find(paths)
         if options.sessions and len(found) > 1:
@@ -50,8 +53,10 @@ class Stage:
                 name = str(path)
                 fixture = Fixture.open(path)
                 self._fixtures.append(fixture)
+                self._redactions[name] = Redaction(fixture.header.redacted_keys)
                 reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
                 sources.append(source(fixture, name, side, options, reading))
+            check_chosen(sources, options)
             check_paths([reading.descriptors for reading in self._readings.values()], ignore, bind)
             if side is Side.CLIENT or options.order is not None:
                 _check(sources)
@@ -78,6 +83,14 @@ class Stage:
         reading = self._readings.get(name)
         return reading.reader if reading else Reader()
 
+    def shown(self, name: str, outcome: Outcome) -> Outcome:
+        """Return the outcome as it may be shown and written: without the peer's secrets."""
+        redaction = self._redactions.get(name) or Redaction()
+        session, mismatch = outcome.session, outcome.mismatch
+        if mismatch is not None and mismatch.actual is not None:
+            mismatch = replace(mismatch, actual=redaction.any(mismatch.actual))
+        return replace(outcome, session=session and redaction.session(session), mismatch=mismatch)
+
     def unplayed(self) -> list[Part]:
         """Return the sessions that no call took."""
         return list(self.play.unplayed())
@@ -98,7 +111,7 @@ class Stage:
         lines: list[str] = []
         failed = [(name, outcome) for name, outcome in self.play.outcomes if not outcome.agreed]
         for name, outcome in failed[:_TOLD]:
-            lines += [*mismatch_lines(name, outcome, self.reader(name)), ""]
+            lines += [*mismatch_lines(name, self.shown(name, outcome), self.reader(name)), ""]
         if len(failed) > _TOLD:
             lines += [f"and {len(failed) - _TOLD} more that did not agree", ""]
         lines += [f"not played: {line}" for line in counted.unplayed[:_TOLD]]
@@ -109,9 +122,9 @@ class Stage:
 
 def _check(sources: Sequence[Source]) -> None:
     """Raise ScriptError where a session cannot be played as asked: before anything is said to anybody."""
-    for source in sources:
-        for session in source.sessions():
-            source.terms(source.script(session))
+    for each in sources:
+        for session in each.sessions():
+            each.terms(each.script(session))
 
 
 _TOLD = 10

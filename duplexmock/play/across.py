@@ -8,59 +8,106 @@ inference from one recording, so it holds back only what we say, and never binds
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 from duplexmock.core import verdict
-from duplexmock.core.events import Side, side_of
+from duplexmock.core.events import Event, Side, side_of
 from duplexmock.core.player import Across
 from duplexmock.core.session import Session
 
 
 class Heard:
-    """What the peer said in one session, and when it was seen."""
+    """What the peer said on all calls, by time: n log n, however many calls overlap.
+
+    Give `add` the sessions in opening order, and ask about a session (`edges`) when those that are not added yet begin
+    behind its end. Each lane is sorted, so that the lanes are merged, up to where nothing can come in between any more.
+    """
+
+    def __init__(self, peer: Side) -> None:
+        self.peer = peer
+        self._added = 0
+        self._lanes: list[tuple[int, int, int, _Lane]] = []
+        self._by_time: list[tuple[int, int, int, _Lane]] = []
+
+    def add(self, session: Session) -> None:
+        """Take another session."""
+        lane = _Lane(session, self.peer)
+        # Of what was seen at one time in several sessions the first session's counts, and of that the last event.
+        self._added += 1
+        if lane.runs:
+            at_ns, count = lane.runs.pop()
+            heapq.heappush(self._lanes, (at_ns, -self._added, count, lane))
+
+    def forget_before(self, at_ns: int) -> None:
+        """Drop what no session that begins at this time or later can have waited for."""
+        past = bisect_left(self._by_time, (at_ns,)) - 1  # the latest one before it is what a header can wait for
+        if past * 2 > len(self._by_time):
+            del self._by_time[:past]
+
+    def settle(self, until_ns: int) -> None:
+        """Sort up to this time: all that is added from now on comes later."""
+        lanes, by_time = self._lanes, self._by_time
+        while lanes and lanes[0][0] <= until_ns:
+            latest = lanes[0]
+            by_time.append(latest)
+            _, order, _, lane = latest
+            if lane.runs:
+                at_ns, count = lane.runs.pop()
+                heapq.heapreplace(lanes, (at_ns, order, count, lane))
+            else:
+                heapq.heappop(lanes)
+
+    def latest(self, number: int, position: int, after_ns: int, until_ns: int) -> Iterator[Across]:
+        """Yield what our event at `position` waited for, in this span and not in the session `number`: none or one."""
+        by_time = self._by_time
+        for place in range(bisect_right(by_time, (until_ns, 1)) - 1, -1, -1):
+            at_ns, _, count, lane = by_time[place]
+            if at_ns <= after_ns:
+                return
+            if lane.number != number:  # its own can only be of the same time
+                yield Across(position, lane.number, self.peer, count, at_ns, lane.name(count))
+                return
+
+
+class _Lane:
+    """The peer's events of one session; `runs` are the time and the count of each read, the latest first."""
+
+    __slots__ = ("_kinds", "number", "runs")
 
     def __init__(self, session: Session, peer: Side) -> None:
         self.number = session.number
-        self.first_ns = session.entries[0].at_ns
-        self.last_ns = session.entries[-1].at_ns
-        entries = [entry for entry in session.entries if side_of(entry.event) is peer]
-        self._times = [entry.at_ns for entry in entries]
-        self._kinds = [type(entry.event) for entry in entries]
-
-    def latest(self, after_ns: int, until_ns: int) -> tuple[int, int] | None:
-        """Return when the latest one was seen in this span, and how many there were until then."""
-        count = bisect_right(self._times, until_ns)
-        return (self._times[count - 1], count) if count and self._times[count - 1] > after_ns else None
+        self._kinds: list[type[Event]] = []
+        self.runs: list[tuple[int, int]] = []
+        latest_ns = -1
+        for entry in session.entries:
+            if side_of(entry.event) is not peer:
+                continue
+            self._kinds.append(type(entry.event))
+            if entry.at_ns == latest_ns:
+                self.runs[-1] = latest_ns, len(self._kinds)
+            else:
+                latest_ns = entry.at_ns
+                self.runs.append((latest_ns, len(self._kinds)))
+        self.runs.reverse()
 
     def name(self, count: int) -> str:
-        """Name the peer's event of this number, from 1: its messages stand behind its header."""
+        """Name the event of this number, from 1: messages stand behind the header."""
         return verdict.label(self._kinds[count - 1], count - 2)
 
 
-def edges(session: Session, side: Side, others: Iterable[Heard]) -> tuple[Across, ...]:
-    """Return what the events of `side` in this session waited for, by their position in its lane."""
-    heard = [other for other in others if other.number != session.number]
+def edges(session: Session, heard: Heard) -> tuple[Across, ...]:
+    """Return what our events in this session waited for, by their position in our lane."""
+    heard.settle(session.entries[-1].at_ns)
     found: list[Across] = []
     position = 0
     previous_ns, previous_is_ours = -1, True
     for entry in session.entries:
-        is_ours = side_of(entry.event) is side
+        is_ours = side_of(entry.event) is not heard.peer
         if is_ours:
             if previous_is_ours:
-                found += _latest(position, side.other, heard, previous_ns, entry.at_ns)
+                found += heard.latest(session.number, position, previous_ns, entry.at_ns)
             position += 1
         previous_ns, previous_is_ours = entry.at_ns, is_ours
     return tuple(found)
-
-
-def _latest(position: int, peer: Side, heard: Sequence[Heard], after_ns: int, until_ns: int) -> list[Across]:
-    """Return the latest event in the span, over all other sessions; none or one."""
-    best: Across | None = None
-    for other in heard:
-        if other.first_ns > until_ns or other.last_ns <= after_ns:
-            continue
-        latest = other.latest(after_ns, until_ns)
-        if latest is not None and (best is None or latest[0] > best.at_ns):
-            best = Across(position, other.number, peer, latest[1], latest[0], other.name(latest[1]))
-    return [] if best is None else [best]

@@ -22,6 +22,9 @@ from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expect
 from duplexmock.store.redact import is_redacted
 
+DEFAULT_TIMEOUT_S = 10.0
+"""For each event of the peer, besides what it took in the recording: its own timers are not ours to hurry."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -29,8 +32,8 @@ class Options:
 
     `expect` is what is demanded of the peer. `order` is a word that our own lane waits by, instead of what was seen.
     `metadata` are values for keys that were redacted, and as the client for others. `sessions` and `methods` choose.
-    `repeat` passes are made over the fixtures. The peer has `timeout_s` for each of its events, and the recorded time
-    on top.
+    `repeat` passes are made over the fixtures. The peer has `timeout_s` for each of its events; None gives it
+    DEFAULT_TIMEOUT_S, and what it took in the recording on top.
     """
 
     expect: Expect | None = None
@@ -40,19 +43,21 @@ class Options:
     sessions: Sequence[int] = ()
     methods: Sequence[str] = ()
     repeat: int = 1
-    timeout_s: float = 10.0
+    timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.speed > 0:
             raise ScriptError(f"speed {self.speed:g}: not more than 0; 1 is as recorded, inf as fast as possible")
         if self.repeat < 1:
             raise ScriptError(f"repeat {self.repeat}: at least 1")
-        if not self.timeout_s > 0:
+        if self.timeout_s is not None and not self.timeout_s > 0:
             raise ScriptError(f"timeout {self.timeout_s:g}: not more than 0 seconds")
 
 
 def find(paths: Sequence[Path | str]) -> list[Path]:
     """Return the fixtures meant: a file is itself, a folder all `*.duplex` below it; FixtureError where none are."""
+    if not paths:
+        raise ScriptError("no fixtures were given")
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -90,9 +95,26 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
     def script(session: Session) -> Script:
         return _filled(Script.of(session), name, side, given)
 
+    known = fixture.methods
     return Source(
-        name, sessions, script, lambda script: terms(script, name, side, expect, options), reading, expect != "lanes"
+        name,
+        sessions,
+        script,
+        lambda script: terms(script, name, side, expect, options),
+        reading,
+        expect != "lanes",
+        frozenset(known[number] for number in chosen or known if is_chosen(known[number], options.methods)),
     )
+
+
+def check_chosen(sources: Sequence[Source], options: Options) -> None:
+    """Raise ScriptError where nothing is to be played, or a glob chooses nothing: a typo must not be green."""
+    there = {method for each in sources for method in each.methods or ()}
+    for glob in options.methods:
+        if not any(is_chosen(method, (glob,)) for method in there):
+            raise ScriptError(f"method {glob!r}: no session is of such a method")
+    if not there:
+        raise ScriptError(f"{', '.join(each.name for each in sources)}: no sessions to play")
 
 
 def terms(script: Script, name: str, side: Side, expect: Expect, options: Options) -> Terms:
@@ -114,7 +136,8 @@ def terms(script: Script, name: str, side: Side, expect: Expect, options: Option
         own.client if side is Side.CLIENT else own.server,
         demanded.server if side is Side.CLIENT else demanded.client,
         options.speed,
-        round(options.timeout_s * 1e9),
+        round((options.timeout_s or DEFAULT_TIMEOUT_S) * 1e9),
+        options.timeout_s is not None,
     )
 
 

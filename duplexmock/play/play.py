@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -21,9 +22,9 @@ from duplexmock.core import verdict
 from duplexmock.core.events import ClientHeader, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import shown
+from duplexmock.core.metadata import GRPC_ANSWER
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
-from duplexmock.core.rows import Row
 from duplexmock.core.script import Script, Step
 from duplexmock.core.status import Code, Status
 from duplexmock.play.repertoire import Part, Repertoire
@@ -74,7 +75,7 @@ class Play:
 
     async def answer(self, stream: Stream) -> None:
         """Play the server on a call that has come in, to its end."""
-        rows: Sequence[Row] = ()
+        rows = await stream.receive(self._clock.now_ns() + ABSENT_NS)
         while not rows:
             if stream.lost is not None:
                 return
@@ -84,7 +85,8 @@ class Play:
         header = rows[0][2]
         assert isinstance(header, ClientHeader)
         call = _Call(stream, header)
-        if self._cast(call, history, set()) or self._cast_anyway(call, history):
+        known = self._repertoire.may_have(header.method)
+        if known and (self._cast(call, history, set()) or self._cast_anyway(call, history)):
             await self._run(call)
             for text in _retry(header):
                 call.player.note(text)
@@ -107,6 +109,7 @@ class Play:
                     opened_ns = part.script.client[0].at_ns
                     first_ns = opened_ns if first_ns is None else first_ns
                     call = _Call(await open_stream(part), part.script.header)
+                    call.opened = asyncio.Event()
                     start_ns = begin_ns + round((opened_ns - first_ns) / part.terms.speed)
                     self._take(call, part, self._player(part, part.script, start_ns))
                     group.create_task(self._perform(call, open_stream))
@@ -136,7 +139,8 @@ class Play:
                         await stream.send([step.event for step in steps])
                     else:
                         await stream.send(call.prepared[start : start + len(steps)])
-                    call.opened.set()
+                    if call.opened is not None:
+                        call.opened.set()
                 case Do(what):
                     await stream.do(what)
                 case Wait(until_ns):
@@ -166,10 +170,12 @@ class Play:
         """Find a part that fits all that has happened on this call; tell whether there is one."""
         held: list[Part] = []
         for part in self._repertoire:
-            if part.script.method != call.header.method or part.key in asked:
+            if part.script.method != call.header.method:
                 continue
             if part.is_held:
                 held.append(part)
+                continue
+            if part.key in asked:
                 continue
             player = self._player_for(call, part)
             if player.adopt(history):
@@ -210,13 +216,13 @@ class Play:
         else:
             code, sentence = Code.UNIMPLEMENTED, verdict.no_session(method)
         now_ns = self._clock.now_ns()
-        trailer = ServerTrailer(Status(code, sentence))
+        trailer = ServerTrailer(Status(code, sentence), GRPC_ANSWER)
         history.add(Said(now_ns, None, (Step(trailer),)))
         await call.stream.send([trailer])
         session = history.session(0, call.stream.connection, call.stream.stream_id, None)
         mismatch = Mismatch(sentence, Side.CLIENT, 0, 0, now_ns, None, call.header)
-        self._tell("", Outcome(0, method, self._side, session, mismatch, notes=tuple(_retry(call.header))))
         call.stream.close()
+        self._tell("", Outcome(0, method, self._side, session, mismatch, notes=tuple(_retry(call.header))))
 
     def _take(self, call: _Call, part: Part, player: Player) -> None:
         part.is_held = True
@@ -248,7 +254,7 @@ class Play:
             sees_all=reading.sees_all,
             bind=reading.bind,
             edges=part.edges,
-            reached=lambda edge: self._since(part, edge),
+            reached=partial(self._since, part) if part.edges else _at_once,
             start_ns=start_ns,
         )
 
@@ -294,13 +300,14 @@ class Play:
 
     def _conclude(self, call: _Call) -> None:
         part, player = call.part, call.player
-        call.opened.set()
+        if call.opened is not None:
+            call.opened.set()
         self._past[part.key] = player.came, player.arrived_ns
         del self._calls[part.key]
         self._repertoire.played(part)
         self._progressed(part)
-        self._tell(part.source.name, player.outcome(call.stream.connection, call.stream.stream_id))
         call.stream.close()
+        self._tell(part.source.name, player.outcome(call.stream.connection, call.stream.stream_id))
 
     def _tell(self, source: str, outcome: Outcome) -> None:
         self.outcomes.append((source, outcome))
@@ -314,6 +321,10 @@ def _retry(header: ClientHeader) -> Iterator[str]:
         yield f"the client has tried this call before: grpc-previous-rpc-attempts is {shown(attempts)}"
 
 
+def _at_once(edge: Across) -> int:
+    return 0
+
+
 def _target(part: Part, edge: Across) -> tuple[str, int, int]:
     return part.source.name, part.turn, edge.number
 
@@ -323,12 +334,14 @@ def _patience_ns(part: Part) -> int:
 
 
 class _Call:
-    """One live call."""
+    """One live call; `opened` is set where somebody waits for the client's header to be said."""
+
+    __slots__ = ("header", "opened", "part", "player", "prepared", "stream")
 
     def __init__(self, stream: Stream, header: ClientHeader) -> None:
         self.stream = stream
         self.header = header
-        self.opened = asyncio.Event()
+        self.opened: asyncio.Event | None = None
         self.part: Part
         self.player: Player
         self.prepared: Sequence[Any] | None = None

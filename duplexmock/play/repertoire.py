@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from duplexmock.core.events import ClientHeader, Event, Side
@@ -48,7 +48,8 @@ class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
     `script` turns a session into what is played (with values filled in), and `terms` says on which terms.
-    `asserts_order` tells whether these demand more of the peer than its lane.
+    `asserts_order` tells whether these demand more of the peer than its lane. `methods` are those of the sessions,
+    where that is known without reading them.
     """
 
     name: str
@@ -57,11 +58,15 @@ class Source:
     terms: Callable[[Script], Terms]
     reading: Reading
     asserts_order: bool = False
+    methods: frozenset[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """One session to be played, once. `turn` counts the passes; `prepared` is its own lane, ready to be sent."""
+    """One session to be played, once. `turn` counts the passes; `prepared` is its own lane, ready to be sent.
+
+    `key` tells it from all others: source, turn, number.
+    """
 
     source: Source
     turn: int
@@ -71,11 +76,10 @@ class Part:
     connection: int
     prepared: Sequence[Any] | None = field(default=None, repr=False)
     is_held: bool = False
+    key: tuple[str, int, int] = field(init=False)
 
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """Return what tells it from all others: source, turn, number."""
-        return self.source.name, self.turn, self.script.number
+    def __post_init__(self) -> None:
+        self.key = self.source.name, self.turn, self.script.number
 
     def again(self, turn: int) -> Part:
         """Return the part of another pass."""
@@ -89,6 +93,11 @@ class Repertoire:
         self._parts = _all_parts(sources, side, repeat)
         self._waiting: dict[tuple[str, int, int], Part] = {}
         self._following: Part | None = None
+        self._methods = [source.methods for source in sources]
+
+    def may_have(self, method: str) -> bool:
+        """Tell, without reading on, whether there may be sessions of this method, played or not."""
+        return any(methods is None or method in methods for methods in self._methods)
 
     def __iter__(self) -> Iterator[Part]:
         """Yield the parts that are not played yet; more are read as the iteration goes on."""

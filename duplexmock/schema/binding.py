@@ -50,6 +50,14 @@ def check_bind(bind: Bind, descriptors: Descriptors | None, what: str = "bind") 
     check(bind.target, descriptors, what)
 
 
+def check_expectations(ignore: Iterable[str], bind: Iterable[tuple[str, str]]) -> None:
+    """Raise ScriptError where one of these is no field path: before it is stored, or played."""
+    for text in ignore:
+        parse(text, "ignore")
+    for source, path in bind:
+        parse_bind(f"{source}={path}")
+
+
 class Bindings:
     """The binds of a play, and the values learned so far: those of one call (`of_call`), and those of all.
 

@@ -6,8 +6,8 @@ are compared decompressed: a recording and a replay need not be compressed alike
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from google.protobuf.message import Message
 
@@ -72,14 +72,12 @@ class Payloads:
             yield whole(wanted, came)
 
 
-@dataclass(slots=True)
 class _Spoken:
     """How one side's messages are written, by its header."""
 
-    encoding: str = ""
-    codec: str = "proto"
+    __slots__ = ("codec", "encoding")
 
-    def note(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata) -> None:
         self.encoding = encoding(metadata)
         self.codec = codec(metadata)
 
@@ -91,24 +89,29 @@ class CallMatcher:
     `payloads` was made with; their metadata keys are meant here. `is_wildcard` is as in core.matching.
     """
 
+    __slots__ = ("_client", "_ignored_keys", "_is_wildcard", "_method", "_payloads", "_server", "_spoken")
+
     def __init__(
         self,
         method: str,
         payloads: Payloads,
-        ignored: Iterable[FieldPath] = (),
+        ignored: Sequence[FieldPath] = (),
         is_wildcard: Wildcard = lambda value: False,
     ) -> None:
         self._method = method
         self._payloads = payloads
-        self._ignored_keys = metadata_keys(ignored)
+        self._ignored_keys = metadata_keys(ignored) if ignored else _NO_KEYS
         self._is_wildcard = is_wildcard
-        self._expected = {side: _Spoken() for side in Side}
-        self._actual = {side: _Spoken() for side in Side}
+        self._client = self._server = _BARE
+        self._spoken: dict[Side, tuple[_Spoken, _Spoken]] | None = None
 
     def __call__(self, expected: Event, actual: Event) -> Iterator[Difference]:
         """Yield the differences of two events of the same type."""
-        self._note(self._expected, expected)
-        self._note(self._actual, actual)
+        match expected, actual:
+            case ClientHeader(), ClientHeader():
+                self._client = expected.metadata, actual.metadata
+            case ServerHeader(), ServerHeader():
+                self._server = expected.metadata, actual.metadata
         return match_events(
             self._without_ignored(expected, actual),
             actual,
@@ -116,16 +119,18 @@ class CallMatcher:
             is_wildcard=self._is_wildcard,
         )
 
-    def _note(self, spoken: dict[Side, _Spoken], event: Event) -> None:
-        match event:
-            case ClientHeader(_, metadata):
-                spoken[Side.CLIENT].note(metadata)
-            case ServerHeader(metadata):
-                spoken[Side.SERVER].note(metadata)
+    def _written(self, side: Side) -> tuple[_Spoken, _Spoken]:
+        """Return how the expected and the actual messages of a side are written; most calls never need to know."""
+        if self._spoken is None:
+            self._spoken = {}
+        if side not in self._spoken:
+            expected, actual = self._client if side is Side.CLIENT else self._server
+            self._spoken[side] = _Spoken(expected), _Spoken(actual)
+        return self._spoken[side]
 
     def _messages(self, expected: Event, actual: Event) -> Iterator[Difference]:
         side = Side.CLIENT if isinstance(expected, ClientMessage) else Side.SERVER
-        wanted, came = self._expected[side], self._actual[side]
+        wanted, came = self._written(side)
         codec = wanted.codec if wanted.codec == came.codec else ""
         expected_plain, actual_plain = _plain(expected, wanted.encoding), _plain(actual, came.encoding)
         match expected_plain, actual_plain:
@@ -178,3 +183,7 @@ def _plain(event: Event, encoding: str) -> bytes | str:
         return plain(event.payload, event.flags, encoding)
     except ProtocolError as exc:
         return f"cannot be decompressed: {exc}"
+
+
+_NO_KEYS: frozenset[str] = frozenset()
+_BARE = (Metadata(), Metadata())

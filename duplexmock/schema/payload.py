@@ -15,8 +15,8 @@ from duplexmock.errors import ProtocolError, ScriptError
 COMPRESSED = 1
 """The bit of a message's flags that says it is compressed."""
 
-MAX_PLAIN_BYTES = 64 * 1024 * 1024
-"""The most that a compressed message becomes here: sixteen times what gRPC libraries accept by default."""
+MAX_PLAIN_BYTES = 256 * 1024 * 1024
+"""The most that a compressed message becomes here: sixty-four times what gRPC libraries accept by default."""
 
 MAX_MEMBERS = 100
 """The most that one message is made of: gRPC writes one, and what follows each member is copied."""

@@ -51,7 +51,7 @@ older ones stay readable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -140,6 +140,11 @@ class Fixture:
         for _, _, (_, _, serialized) in self._rows_of_connections((0,)):
             return bytes(serialized)
         return None
+
+    @property
+    def methods(self) -> Mapping[int, str]:
+        """Return the method of each session, by number, in the order in which they were opened; nothing is read."""
+        return {number: self._method(number) for number in self._lines}
 
     def summaries(self) -> Iterator[Summary]:
         """Yield what is known of each session without reading its entries, in the order in which they were opened."""

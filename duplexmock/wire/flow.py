@@ -6,8 +6,6 @@ has been sent, or when a peer has sent ahead before it has seen ours.
 
 from __future__ import annotations
 
-from collections import deque
-
 from duplexmock.core.status import ErrorCode
 from duplexmock.wire.faults import ConnectionFault
 from duplexmock.wire.framed import Framed
@@ -49,7 +47,7 @@ class Outbox:
         self.unsent_bytes = 0
         self._stream_id = stream_id
         self._packing = packing
-        self._runs: deque[Framed] = deque()
+        self._runs: list[Framed] = []  # few, and an idle call's deque would cost more than the rest of it
         self._at = 0  # bytes of the first run before this one have been written,
         self._index = 0  # and so have the messages before this one
 
@@ -72,7 +70,7 @@ class Outbox:
             run = runs[0]
             left -= pack(run, out, left, frame_bytes, ends and len(runs) == 1)
             if self._at == run.stop:
-                runs.popleft()
+                del runs[0]
                 if runs:
                     self._at, self._index = runs[0].start, runs[0].first
         self.unsent_bytes -= allowed - left

@@ -44,10 +44,10 @@ class Limits:
     max_continuations: int = 64
     """Of one header block; 64 KiB need 4."""
 
-    max_message_bytes: int = 64 * 1024 * 1024
-    """As a prefix announces it; sixteen times gRPC's default. One that fits a frame is taken in any case."""
+    max_message_bytes: int = 256 * 1024 * 1024
+    """As a prefix announces it; sixty-four times gRPC's default. One that fits a frame is taken in any case."""
 
-    max_unfinished_bytes: int = 256 * 1024 * 1024
+    max_unfinished_bytes: int = 512 * 1024 * 1024
     """Of messages that have begun and not ended, over all calls."""
 
     max_fruitless_resets: int = 1_000

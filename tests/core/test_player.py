@@ -28,7 +28,7 @@ from duplexmock.core.events import (
     side_of,
 )
 from duplexmock.core.matching import Difference
-from duplexmock.core.metadata import Metadata
+from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.outcome import Unreached
 from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
 from duplexmock.core.script import Loss, Parting, Script, Step
@@ -66,6 +66,11 @@ ECHO = script(HEADER, ANSWER, ask("a"), reply("a"), ask("b"), reply("b"), HALF_C
 
 def closing(sentence: str) -> ServerTrailer:
     return ServerTrailer(Status(Code.FAILED_PRECONDITION, sentence))
+
+
+def refusing(sentence: str) -> ServerTrailer:
+    """Return the `closing` of a call on which no ServerHeader was said: it says that it is gRPC (trailers-only)."""
+    return replace(closing(sentence), metadata=GRPC_ANSWER)
 
 
 # The order of our lane
@@ -302,7 +307,36 @@ def test_the_peer_has_the_recorded_time_on_top() -> None:
         << ANSWER
         >> After(70_000)
         << closing(
-            "Nothing came from the client within 10 s, and its first message was expected: the client waits for "
+            "Nothing came from the client within 70 s, and its first message was expected: the client waits for "
+            "ServerTrailer; that needs ClientMessage #1 (seen, not learned); nothing is on its way."
+        )
+    ).failed()
+
+
+@pytest.mark.parametrize(("gap_ms", "within"), [(999, "10 s"), (1_000, "11 s"), (2_500, "12.5 s")])
+def test_a_stall_says_the_time_that_was_waited_without_a_little_on_top(gap_ms: int, within: str) -> None:
+    slow = Script.of(recorded((0, HEADER), (1, ANSWER), (1 + gap_ms, ask("a")), (9_000, OK)))
+    (
+        Playbook(slow, Side.SERVER)
+        >> HEADER
+        << ANSWER
+        >> After(10_000 + gap_ms)
+        << closing(
+            f"Nothing came from the client within {within}, and its first message was expected: the client waits for "
+            "ServerTrailer; that needs ClientMessage #1 (seen, not learned); nothing is on its way."
+        )
+    ).failed()
+
+
+def test_a_strict_timeout_has_nothing_on_top() -> None:
+    slow = Script.of(recorded((0, HEADER), (1, ANSWER), (60_001, ask("a")), (60_002, OK)))
+    (
+        Playbook(slow, Side.SERVER, timeout_s=3, is_timeout_strict=True)
+        >> HEADER
+        << ANSWER
+        >> After(3_000)
+        << closing(
+            "Nothing came from the client within 3 s, and its first message was expected: the client waits for "
             "ServerTrailer; that needs ClientMessage #1 (seen, not learned); nothing is on its way."
         )
     ).failed()
@@ -474,7 +508,7 @@ def test_a_call_that_ended_by_its_deadline_needs_one() -> None:
     (
         Playbook(late, Side.SERVER)
         >> HEADER
-        << closing("The call has no deadline; in the recording it ends by its deadline of 250 ms.")
+        << refusing("The call has no deadline; in the recording it ends by its deadline of 250 ms.")
     ).failed()
 
 
@@ -596,7 +630,7 @@ def test_a_stall_names_what_a_goaway_waits_for() -> None:
         Playbook(leaving, Side.SERVER, word="><<>")
         >> HEADER
         >> After(10_001)
-        << closing(
+        << refusing(
             "Nothing came from the client within 10 s, and its first message was expected: the client waits for "
             "ServerHeader; that needs a GOAWAY behind ClientMessage #1 (seen, not learned); nothing is on its way."
         )

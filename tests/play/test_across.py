@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 
 import pytest
@@ -12,7 +13,7 @@ from duplexmock.core.player import Across
 from duplexmock.core.session import Session
 from duplexmock.play.across import Heard, edges
 from tests.play.live import Call, House, source, verdicts, virtual
-from tests.playbook import ANSWER, HALF_CLOSE, HEADER, MS, OK, After, Playbook, ask, header, recorded, reply, script
+from tests.playbook import ANSWER, CANCEL, HALF_CLOSE, HEADER, MS, OK, After, Playbook, ask, header, recorded, reply, script
 
 
 def found(session: Session, *others: Session, side: Side = Side.SERVER) -> tuple[Across, ...]:
@@ -227,6 +228,27 @@ async def test_a_call_that_ended_before_it_came_so_far_is_not_waited_for() -> No
     assert agreed.notes == (
         "ServerMessage #2 did not wait for ClientMessage #1 of session 2: that call had ended before",
     )
+
+
+@pytest.mark.parametrize("speed", [1, math.inf])
+@virtual
+async def test_a_client_that_dies_where_it_cancelled_has_come_so_far(speed: float) -> None:
+    leaving = recorded((0, HEADER), (1, ANSWER), (20, CANCEL), number=1)
+    told = recorded((2, HEADER), (3, ANSWER), (25, reply("Ann left")), (30, HALF_CLOSE), (31, OK), number=2)
+    house = House(leaving, told, speed=speed)
+    ann, bob = house.call(), house.call()
+    await ann.talks(HEADER, ANSWER)
+    await bob.talks(HEADER, ANSWER)
+    await asyncio.sleep(0.5)
+    ann.goes("reset")
+    gone_ns = house.clock.now_ns()
+
+    await bob.talks(reply("Ann left"))
+    assert house.clock.now_ns() - gone_ns == (5 * MS if speed == 1 else 0)
+
+    await bob.talks(HALF_CLOSE, OK)
+    assert list(verdicts(await house.outcomes())) == [(1, ""), (2, "")]
+    assert [outcome.notes for outcome in await house.outcomes()] == [(), ()]
 
 
 @virtual

@@ -15,7 +15,7 @@ from duplexmock.core.player import Terms
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, Status
 from duplexmock.errors import FixtureError, ScriptError
-from duplexmock.play.plan import Options, find, metadata_value, source, terms
+from duplexmock.play.plan import Options, check_chosen, find, metadata_value, source, terms
 from duplexmock.play.repertoire import Repertoire
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
@@ -62,6 +62,13 @@ def test_a_folder_is_all_fixtures_below_it_and_none_is_meant_twice(tmp_path: Pat
     assert find([tmp_path / "not there"]) == [tmp_path / "not there"]
 
 
+def test_no_paths_are_refused() -> None:
+    with pytest.raises(ScriptError) as refusal:
+        find([])
+
+    assert str(refusal.value) == "no fixtures were given"
+
+
 def test_a_folder_without_fixtures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FixtureError) as refusal:
         find([tmp_path])
@@ -96,6 +103,27 @@ def fixture(tmp_path: Path) -> Any:
 
 
 THREE = (opened(1, 1), ended(1, 2), opened(2, 3), ended(2, 4), opened(3, 5, ClientHeader("/a.B/C")), ended(3, 6))
+
+
+def test_what_chooses_nothing_is_refused(fixture: Any) -> None:
+    it, empty = fixture(*THREE), fixture()
+
+    def told(*fixtures: tuple[str, Fixture], **options: Any) -> str:
+        asked = Options(**options)
+        with pytest.raises(ScriptError) as refusal:
+            check_chosen([source(of, name, Side.SERVER, asked, Plain()) for name, of in fixtures], asked)
+        return str(refusal.value)
+
+    assert told(("it", it), methods=["/a.B/*", "/a.C/*"]) == "method '/a.C/*': no session is of such a method"
+    assert told(("it", it), sessions=[1], methods=["/a.B/*"]) == "method '/a.B/*': no session is of such a method"
+    assert told(("it", empty), ("more", empty)) == "it, more: no sessions to play"
+
+
+def test_a_glob_has_to_choose_something_in_one_of_the_fixtures(fixture: Any) -> None:
+    asked = Options(methods=["/a.B/*", "chat.*/Chat"])
+    fixtures = fixture(*THREE[:4]), fixture(*THREE[4:]), fixture()
+
+    check_chosen([source(of, "it", Side.SERVER, asked, Plain()) for of in fixtures], asked)
 
 
 def planned(of: Fixture, side: Side = Side.SERVER, **options: Any) -> list[Any]:
@@ -156,10 +184,17 @@ def test_the_fixture_says_what_is_expected_unless_the_options_do(fixture: Any) -
 def test_terms_are_what_was_seen_for_our_lane_and_what_is_expected_for_the_peers() -> None:
     options = Options(speed=2, timeout_s=0.25)
 
-    assert terms(ECHO, "it", Side.SERVER, "lanes", options) == Terms((2, 2, 3), (0, 0, 0), 2, 250_000_000)
-    assert terms(ECHO, "it", Side.SERVER, "strict", options) == Terms((2, 2, 3), (0, 0, 2), 2, 250_000_000)
+    assert terms(ECHO, "it", Side.SERVER, "lanes", options) == Terms((2, 2, 3), (0, 0, 0), 2, 250_000_000, True)
+    assert terms(ECHO, "it", Side.SERVER, "strict", options) == Terms((2, 2, 3), (0, 0, 2), 2, 250_000_000, True)
     assert terms(ECHO, "it", Side.CLIENT, "lanes", Options()) == Terms((0, 0, 2), (1, 1, 1))
     assert terms(ECHO, "it", Side.CLIENT, "strict", Options()) == Terms((0, 0, 2), (2, 2, 3))
+
+
+def test_a_timeout_that_was_asked_for_is_a_bound_and_the_default_has_the_recorded_time_on_top() -> None:
+    asked, by_default = (terms(ECHO, "it", Side.SERVER, "lanes", Options(timeout_s=it)) for it in (10, None))
+
+    assert (asked.timeout_ns, asked.is_timeout_strict) == (10_000_000_000, True)
+    assert (by_default.timeout_ns, by_default.is_timeout_strict) == (10_000_000_000, False)
 
 
 def test_an_order_word_is_for_our_lane_alone() -> None:

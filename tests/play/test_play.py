@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duplexmock.core import verdict
 from duplexmock.core.connection import Closing
 from duplexmock.core.events import ClientHeader, Event, Reset, ServerTrailer, Side
-from duplexmock.core.metadata import Metadata
+from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.script import Loss
 from duplexmock.core.session import Session
@@ -52,6 +54,11 @@ def talk(text: str, opens: ClientHeader = HEADER) -> list[Event]:
 
 def closing(sentence: str) -> ServerTrailer:
     return ServerTrailer(Status(Code.FAILED_PRECONDITION, sentence))
+
+
+def refusing(sentence: str) -> ServerTrailer:
+    """Return the `closing` of a call on which no ServerHeader was said: it says that it is gRPC (trailers-only)."""
+    return replace(closing(sentence), metadata=GRPC_ANSWER)
 
 
 # Which session a call is
@@ -180,7 +187,7 @@ async def test_a_header_that_fits_nothing_is_told_of_the_first_session_that_is_f
     sentence = "The call's metadata differs from the recorded one: metadata.x-room: expected '7', got nothing."
     house = House(echo("a", 1, 0, header(("x-room", "7"))))
 
-    await house.call().talks(HEADER, closing(sentence))
+    await house.call().talks(HEADER, refusing(sentence))
 
     assert list(verdicts(await house.outcomes())) == [(1, sentence)]
 
@@ -196,7 +203,7 @@ async def test_what_fits_nothing_is_told_of_the_session_that_fits_furthest() -> 
     call = house.call(HEADER, ask("x"))
 
     sentence = "ClientMessage #1 differs from the recorded one: message: expected b'b', got b'x'."
-    await call.hears(closing(sentence))
+    await call.hears(refusing(sentence))
     assert list(verdicts(await house.outcomes())) == [(2, sentence)]
 
 
@@ -209,7 +216,7 @@ async def test_a_call_more_than_was_recorded() -> None:
     sentence = "Every session of /chat.ChatService/Chat is taken by another call; this call is one more."
     await house.call().talks(*talk("a"))
 
-    await house.call().talks(HEADER, closing(sentence))
+    await house.call().talks(HEADER, refusing(sentence))
 
     played, refused = await house.outcomes()
     assert played.agreed
@@ -217,7 +224,7 @@ async def test_a_call_more_than_was_recorded() -> None:
     assert refused.mismatch is not None
     assert (refused.mismatch.sentence, refused.mismatch.actual) == (sentence, HEADER)
     assert refused.session is not None
-    assert [entry.event for entry in refused.session.entries] == [HEADER, closing(sentence)]
+    assert [entry.event for entry in refused.session.entries] == [HEADER, refusing(sentence)]
 
 
 @virtual
@@ -226,7 +233,7 @@ async def test_a_method_that_was_not_recorded() -> None:
     sentence = "There is no session of '/chat.ChatService/\\x9bOther'."
 
     await house.call().talks(
-        header(method="/chat.ChatService/\x9bOther"), ServerTrailer(Status(Code.UNIMPLEMENTED, sentence))
+        header(method="/chat.ChatService/\x9bOther"), ServerTrailer(Status(Code.UNIMPLEMENTED, sentence), GRPC_ANSWER)
     )
 
     assert list(verdicts(await house.outcomes())) == [(0, sentence)]
@@ -241,7 +248,7 @@ async def test_the_verdict_sticks() -> None:
 
     retry = header(("grpc-previous-rpc-attempts", "1"))
     await house.call(retry).hears(
-        closing("Every session of /chat.ChatService/Chat is taken by another call; this call is one more.")
+        refusing("Every session of /chat.ChatService/Chat is taken by another call; this call is one more.")
     )
 
     outcomes = await house.outcomes()
@@ -344,6 +351,17 @@ async def test_who_listens_is_told_when_a_call_has_ended() -> None:
 
     assert told == house.play.outcomes
     assert [(name, outcome.number) for name, outcome in told] == [("one.duplex", 1)]
+
+
+@virtual
+async def test_a_call_is_given_up_before_its_outcome_is_told() -> None:
+    closed: list[bool] = []
+    house = House(echo("a"), more={"ended": lambda name, outcome: closed.append(house.calls[-1].is_closed)})
+    await house.call().talks(*talk("a"))
+    await house.call().talks(HEADER, refusing(verdict.one_more("/chat.ChatService/Chat")))
+    await house.outcomes()
+
+    assert closed == [True, True]
 
 
 @virtual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import count, islice
 
 from duplexmock.core.events import Side
@@ -89,6 +90,16 @@ def test_the_next_is_the_first_that_no_call_holds() -> None:
     for part in repertoire:
         part.is_held = True
     assert (following(), read) == ([], [1, 2, 3])
+
+
+def test_a_method_that_no_source_has_is_known_without_reading() -> None:
+    known, read = reading([brief(1, 0)])
+    known = replace(known, methods=frozenset({"/a.B/C"}))
+    repertoire = Repertoire([known], Side.SERVER)
+    unknown = source(brief(1, 0), name="two")
+
+    assert (repertoire.may_have("/a.B/C"), repertoire.may_have("/a.B/D"), read) == (True, False, [])
+    assert Repertoire([known, unknown], Side.SERVER).may_have("/a.B/D")
 
 
 def test_sources_follow_each_other_and_all_of_it_is_repeated() -> None:

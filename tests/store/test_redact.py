@@ -18,7 +18,24 @@ def redacted(redaction, *pairs):
     return event.metadata.pairs
 
 
-@pytest.mark.parametrize("key", DEFAULT_KEYS)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-api-key",
+        "x-acme-apikey",
+        "x-access-token",
+        "private-token",
+        "x-vault-token",
+        "x-client-secret",
+        "password",
+        "aws-credentials",
+        "x-forwarded-client-cert",
+    ],
+)
 def test_the_usual_keys_are_redacted_by_default(key):
     (name, value), other = redacted(Redaction(), (key, "sesame"), ("user-agent", "grpc"))
     assert name == key
@@ -27,7 +44,7 @@ def test_the_usual_keys_are_redacted_by_default(key):
 
 
 def test_own_keys_join_the_usual_ones():
-    redaction = Redaction(["X-Mine", "cookie"])
+    redaction = Redaction(["X-Mine", "*cookie*"])
     assert redaction.keys == tuple(sorted({*DEFAULT_KEYS, "x-mine"}))
     pairs = redacted(redaction, ("x-mine", "a"), ("authorization", "b"), ("x-yours", "c"))
     assert [(key, is_redacted(value)) for key, value in pairs] == [
@@ -35,6 +52,20 @@ def test_own_keys_join_the_usual_ones():
         ("authorization", True),
         ("x-yours", False),
     ]
+
+
+def test_keys_may_be_globs_and_what_a_recording_needs_stays():
+    pairs = redacted(Redaction(["x-acme-*", "*"]), ("x-acme-user", "a"), ("grpc-timeout", "1S"), ("content-type", "c"))
+    assert [(key, is_redacted(value)) for key, value in pairs] == [
+        ("x-acme-user", True),
+        ("grpc-timeout", False),
+        ("content-type", False),
+    ]
+
+
+def test_what_is_redacted_stays_as_it_is():
+    pairs = redacted(Redaction(), ("authorization", "sesame"))
+    assert redacted(Redaction(), *pairs) == pairs
 
 
 def test_binary_values_become_binary_placeholders():
@@ -118,10 +149,12 @@ def test_rows_keep_their_places_and_all_that_is_no_secret():
         ("grpc-status", "redact 'grpc-status': a recording cannot be read without it, and it holds no secret"),
         ("Content-Type", "redact 'Content-Type': a recording cannot be read without it, and it holds no secret"),
         ("grpc-timeout", "redact 'grpc-timeout': a recording cannot be read without it, and it holds no secret"),
-        ("", "redact '': not a metadata key; they have letters, digits, '-', '_' and '.'"),
-        ("x-key: value", "redact 'x-key: value': not a metadata key; they have letters, digits, '-', '_' and '.'"),
-        ("x-*", "redact 'x-*': not a metadata key; they have letters, digits, '-', '_' and '.'"),
-        ("schlüssel", "redact 'schlüssel': not a metadata key; they have letters, digits, '-', '_' and '.'"),
+        ("", "redact '': not a metadata key, or a glob of them: letters, digits, '-', '_', '.', '*'"),
+        (
+            "x-key: value",
+            "redact 'x-key: value': not a metadata key, or a glob of them: letters, digits, '-', '_', '.', '*'",
+        ),
+        ("schlüssel", "redact 'schlüssel': not a metadata key, or a glob of them: letters, digits, '-', '_', '.', '*'"),
     ],
 )
 def test_what_cannot_be_redacted_as_asked_is_refused(key, sentence):

@@ -1,0 +1,321 @@
+"""`duplexmock replay`: both seats, with a COMMAND and without, its exit codes, its signals, and what it says where."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.cli.commands import DUPLEXMOCK, LIMIT_S, Running, environment, run
+from tests.net.chats import CHAT, serving
+from tests.net.ends import ANSWER, REQUEST, request, written
+from tests.net.test_replay import says
+from tests.net.wires import listening
+from tests.peers.programs import ROOT
+from tests.playbook import HALF_CLOSE, OK, ask, recorded, reply
+
+ECHO_THREE = ROOT / "fixtures" / "chat" / "echo_three.duplex"
+SERVER = [sys.executable, "-m", "chat_app.server", "--kind", "ack", "--timestamp", "1795348800"]
+SECRET = "redacted:" + "0" * 16
+SUMMARY = "1 session: 1 agreed; order across lanes was not asserted\n"
+
+
+def client(count: int = 3, *more: str) -> list[str]:
+    own = ["--count", str(count), "--interval", "0", "--timestamp", "1795348800"]
+    return [sys.executable, "-m", "chat_app.client", *own, *more]
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+@contextmanager
+def replaying(*arguments: object) -> Iterator[Running]:
+    """Run `duplexmock replay` as a server until the block is left."""
+    process = subprocess.Popen(
+        [*DUPLEXMOCK, "replay", *map(str, arguments)],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        running = Running(process)
+        try:
+            running.until_listening()
+            yield running
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return echo(tmp_path / "x.duplex")
+
+
+def echo(path: Path, text: str = "a", count: int = 1, header: Any = REQUEST) -> Path:
+    events = (header, ask(text), HALF_CLOSE, ANSWER, reply(text.upper()), OK)
+    return written(path, *(recorded(*enumerate(events, 10 * number), number=number) for number in range(1, count + 1)))
+
+
+# The server, to a COMMAND
+
+
+def test_a_command_agrees() -> None:
+    code, stdout, stderr = run("replay", ECHO_THREE, "--", *client())
+    assert (code, stderr) == (0, "")
+    agreed = f"{ECHO_THREE}   session 1   {CHAT}   the mock played the server   agreed"
+    said_by_mock = [line for line in stdout.splitlines() if line[:2] not in ("> ", "< ", "en")]
+    assert said_by_mock == [agreed, SUMMARY.rstrip()]
+    assert "ended: OK" in stdout.splitlines()
+
+
+def test_a_command_that_says_too_little() -> None:
+    command = client(2, "--ends", "FAILED_PRECONDITION")
+    code, stdout, stderr = run("replay", ECHO_THREE, "--", *command)
+    assert (code, stderr) == (1, "")
+    lines = stdout.splitlines()
+    assert "The client half-closed before its third message." in lines
+    assert f"Again: duplexmock replay {ECHO_THREE} --session 1 -- {' '.join(command)}" in lines
+    assert lines[-1] == "1 session: 0 agreed, 1 did not"
+
+
+@pytest.mark.parametrize(("exits", "code"), [(0, 1), (3, 3), (2, 2)])
+def test_both_verdicts_count(path: Path, exits: int, code: int) -> None:
+    done = run("replay", path, "--", *python(f"raise SystemExit({exits})"))
+    not_played = f"not played: {path}   session 1   {CHAT}\n1 session: 0 agreed, 1 not played\n"
+    assert done == (code, not_played, "")
+
+
+def test_a_command_that_fails_where_all_agreed() -> None:
+    assert run("replay", ECHO_THREE, "--", *client(3, "--ends", "ABORTED"))[0] == 1
+
+
+def test_a_command_that_hangs_in_its_call_is_told_and_ends() -> None:
+    command = client(3, "--interval", "60", "--deadline", "60", "--ends", "FAILED_PRECONDITION")
+    code, stdout, _ = run("replay", ECHO_THREE, "--timeout", "0.3", "--", *command)
+    assert code == 1
+    assert (
+        "Nothing came from the client within 300 ms, and its second message was expected: the client waits for "
+        "ServerMessage #2; that needs ClientMessage #2 (seen, not learned); nothing is on its way."
+    ) in stdout.splitlines()
+
+
+# The server, listening
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(path: Path, number: signal.Signals) -> None:
+    with replaying(path) as mock:
+        assert says(mock.target, b"a")[0] == [b"A"]
+        mock.signal(number)
+        assert mock.end() == (
+            0,
+            f"listening on {mock.target}\n{path}   session 1   {CHAT}   the mock played the server   agreed\n{SUMMARY}",
+            "",
+        )
+
+
+def test_a_signal_before_all_was_played(path: Path) -> None:
+    with replaying(path, "--listen", "127.0.0.1:0") as mock:
+        mock.signal(signal.SIGTERM)
+        assert mock.end() == (
+            1,
+            f"listening on {mock.target}\nnot played: {path}   session 1   {CHAT}\n1 session: 0 agreed, 1 not played\n",
+            "",
+        )
+
+
+def test_options_choose_and_repeat(tmp_path: Path) -> None:
+    echo(tmp_path / "one.duplex", count=2)
+    echo(tmp_path / "two.duplex", "b", header=request(method="/other.Service/Talk"))
+    with replaying(tmp_path, "--method", "*/Talk", "--repeat", 2) as mock:
+        for _ in range(2):
+            assert says(mock.target, b"b", method="/other.Service/Talk")[0] == [b"B"]
+        mock.signal(signal.SIGTERM)
+        assert mock.end()[0] == 0
+    with replaying(tmp_path / "one.duplex", "--session", 2, "--order", "><<>><", "--speed", "2") as mock:
+        assert says(mock.target, b"a")[0] == [b"A"]
+        mock.signal(signal.SIGTERM)
+        assert mock.end()[0] == 0
+
+
+def test_json_lines(path: Path) -> None:
+    with replaying(path, "--json") as mock:
+        says(mock.target, b"a")
+        mock.signal(signal.SIGTERM)
+        code, stdout, stderr = mock.end()
+    listening_on, outcome, counted = map(json.loads, stdout.splitlines())
+    assert (code, stderr) == (0, "")
+    assert listening_on == {"listening": mock.target}
+    assert {key: outcome[key] for key in ("fixture", "session", "method", "seat", "agreed", "mismatch")} == {
+        "fixture": str(path),
+        "session": 1,
+        "method": CHAT,
+        "seat": "server",
+        "agreed": True,
+        "mismatch": None,
+    }
+    assert {key: counted[key] for key in ("agreed", "mismatched", "unplayed")} == {
+        "agreed": 1,
+        "mismatched": 0,
+        "unplayed": [],
+    }
+
+
+def test_junit(path: Path, tmp_path: Path) -> None:
+    assert run("replay", path, "--junit", tmp_path / "r.xml", "--", *python("pass"))[0] == 1
+    suite = ElementTree.parse(tmp_path / "r.xml").getroot()
+    assert len(list(suite.iter("testcase"))) == 1
+    code, _, stderr = run("replay", path, "--junit", tmp_path / "none" / "r.xml", "--", *python("pass"))
+    assert (code, stderr) == (2, f"Error: {tmp_path}/none/r.xml: cannot be written: No such file or directory\n")
+
+
+def test_a_reader_that_goes_ends_nothing(path: Path) -> None:
+    with replaying(path) as mock:
+        assert mock.process.stdout is not None
+        mock.process.stdout.close()
+        assert says(mock.target, b"a")[0] == [b"A"]
+        mock.signal(signal.SIGTERM)
+        assert mock.process.wait(LIMIT_S) == 0
+
+
+# The client
+
+
+def test_the_first_line_says_that_a_live_server_is_talked_to() -> None:
+    with serving() as target:
+        code, stdout, stderr = run("replay", ECHO_THREE, "--target", target)
+    assert (code, stderr) == (0, "")
+    assert stdout == (
+        f"the recorded requests are repeated on the live server at {target}\n"
+        f"{ECHO_THREE}   session 1   {CHAT}   the replay played the client   agreed\n{SUMMARY}"
+    )
+
+
+def test_json_lines_of_the_client() -> None:
+    with serving() as target:
+        code, stdout, _ = run("replay", ECHO_THREE, "--target", target, "--json")
+    first, outcome, _ = map(json.loads, stdout.splitlines())
+    assert code == 0
+    assert first == {"target": target, "repeats": "recorded requests on a live server"}
+    assert (outcome["seat"], outcome["agreed"]) == ("client", True)
+
+
+def test_the_server_may_be_the_command() -> None:
+    with listening() as (listener, target):
+        listener.close()
+        code, stdout, stderr = run(
+            "replay", ECHO_THREE, "--target", target, "--timeout", "30", "--", *SERVER, "--listen", target
+        )
+    assert (code, stderr) == (0, "")
+    assert stdout.endswith(SUMMARY)
+
+
+def test_a_server_that_fails_at_its_end_counts() -> None:
+    code = (
+        "import signal, subprocess, sys\n"
+        "server = subprocess.Popen(sys.argv[1:])\n"
+        "def end(*_): server.terminate(); sys.exit(7)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "server.wait()\n"
+    )
+    with listening() as (listener, target):
+        listener.close()
+        command = [*python(code), *SERVER, "--listen", target]
+        assert run("replay", ECHO_THREE, "--target", target, "--timeout", "30", "--", *command)[0] == 7
+
+
+@pytest.mark.parametrize("with_command", [False, True])
+def test_an_interrupted_client_is_no_success(path: Path, with_command: bool) -> None:
+    with listening() as (listener, target):
+        command = ["--", *python("import signal; signal.pause()")] if with_command else []
+        process = subprocess.Popen(
+            [*DUPLEXMOCK, "replay", str(path), "--target", target, *command],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            listener.accept()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT_S) == 130
+
+
+# Mistakes
+
+
+def refused(sentence: str) -> str:
+    return f"Error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--session", "2"], "{path}: there is no session 2; the fixture holds session 1 alone"),
+        (["--speed", "0"], "speed 0: not more than 0; 1 is as recorded, inf as fast as possible"),
+        (["--timeout", "0"], "timeout 0: not more than 0 seconds"),
+        (["--listen", "here"], "--listen 'here': not HOST:PORT or unix:/path"),
+        (["--target", "here"], "--target 'here': not HOST:PORT or unix:/path"),
+        (["--target", "127.0.0.1:0"], "--target '127.0.0.1:0': port 0 cannot be dialled"),
+        (
+            ["--order", "><"],
+            "{path}: order '><' spells 1 events of the client and 1 of the server; session 1 has 3 and 3",
+        ),
+        (["--", "no-such-command-at-all"], "no-such-command-at-all: no such command"),
+    ],
+)
+def test_mistakes(path: Path, options: Sequence[str], sentence: str) -> None:
+    assert run("replay", path, *options) == (2, "", refused(sentence.format(path=path)))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--listen", ":1", "--target", ":2"], "--listen plays the server and --target the client: one of them."),
+        (["--bind", "a"], "--bind 'a': not FROM=TO, two field paths."),
+        (["--metadata", "a"], "--metadata 'a': not KEY=VALUE."),
+        (["--repeat", "0"], "Invalid value for '--repeat': 0 is not in the range x>=1."),
+        (["--expect", "x"], "Invalid value for '--expect': 'x' is not one of 'lanes', 'order', 'strict'."),
+    ],
+)
+def test_mistakes_of_usage(path: Path, options: Sequence[str], sentence: str) -> None:
+    code, stdout, stderr = run("replay", path, *options)
+    assert (code, stdout) == (2, "")
+    assert stderr == (
+        "Usage: duplexmock replay [OPTIONS] FILE... [-- COMMAND...]\n"
+        f"Try 'duplexmock replay --help' for help.\n\nError: {sentence}\n"
+    )
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    code, stdout, stderr = run("replay", tmp_path / "none.duplex")
+    assert (code, stdout) == (2, "")
+    assert re.fullmatch(rf"Error: {re.escape(str(tmp_path))}/none\.duplex: .*\n", stderr)
+
+
+def test_nobody_at_the_target(path: Path) -> None:
+    with listening() as (listener, target):
+        listener.close()
+        code, stdout, stderr = run("replay", path, "--target", target)
+    assert code == 2
+    assert stdout == f"the recorded requests are repeated on the live server at {target}\n"
+    assert stderr == refused(f"{target} cannot be reached: Connection refused")
+
+
+def test_a_redacted_value_is_asked_for(tmp_path: Path) -> None:
+    path = echo(tmp_path / "x.duplex", header=request(("x-key", SECRET)))
+    assert run("replay", path, "--target", "127.0.0.1:9") == (
+        2,
+        "",
+        refused(f"{path}: session 1: the value of 'x-key' was redacted; give one: --metadata x-key=VALUE"),
+    )
