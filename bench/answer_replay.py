@@ -1,7 +1,8 @@
-"""duplexmock as it is used: `python -m bench.answer_replay FIXTURE REPEAT [IGNORE]` answers by `duplexmock.replay`.
+"""duplexmock as it is used: `python -m bench.answer_replay FIXTURE REPEAT SPEED [IGNORE]`.
 
-It prints `listening on ADDRESS`. Each line of standard input is answered with how many calls agreed, so that a figure
-is that of a replay which has looked at every message, and has kept the Session of every call.
+It answers by `duplexmock.replay`, and prints `listening on ADDRESS`. Each line of standard input is answered with how
+many calls agreed, so that a figure is that of a replay which has looked at every message, and has kept the Session of
+every call.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import duplexmock
 from duplexmock.errors import MismatchError
 
 
-def serve(fixture: str, repeat: str, *ignore: str) -> None:
+def serve(fixture: str, repeat: str, speed: str, *ignore: str) -> None:
     """Replay until standard input ends."""
-    mock = duplexmock.replay(fixture, repeat=int(repeat), ignore=ignore, timeout_s=60)
+    mock = duplexmock.replay(fixture, repeat=int(repeat), speed=float(speed), ignore=ignore, timeout_s=60)
     try:
         with mock:
             print(f"listening on {mock.target}", flush=True)

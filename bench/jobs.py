@@ -8,11 +8,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from bench.conversations import STAMP
 from bench.processes import ROOT, BenchError, Process, started
 
 PROGRAM = ROOT / "build" / "bench-load"
+
+Answered = Literal["echo", "push", "sessions", "grpc_sessions"]
 
 
 class Skipped(Exception):
@@ -49,6 +52,22 @@ class Load:
     def client_stalled(self, target: str) -> int:
         """Let the server send to a client that never reads, and return the bytes that were swallowed."""
         return int(self._do("client_stalled", target, quiet_ms=QUIET_MS)["bytes"])
+
+    def answered(self, job: Answered, target: str, *, streams: int, messages: int, stamp: int = STAMP) -> float:
+        """Have messages, or calls of three messages, answered and the answers compared; return the seconds it took."""
+        return float(self._do(job, target, streams=streams, messages=messages, stamp=stamp)["seconds"])
+
+    def arrivals_us(self, target: str, *, messages: int) -> list[float]:
+        """Return when each message of a push came, in µs since the call was opened."""
+        return [float(us) for us in self._do("arrivals", target, messages=messages)["times_us"]]
+
+    def idle(self, target: str, *, calls: int) -> None:
+        """Open calls, and leave them open until `hang_up`."""
+        self._do("idle", target, streams=calls)
+
+    def hang_up(self) -> None:
+        """Close the connection of the calls that are idle."""
+        self._do("hang_up", "")
 
     def _do(self, job: str, target: str, **numbers: int) -> dict[str, Any]:
         self.process.write_line(json.dumps({"do": job, "target": target, **numbers}))

@@ -29,7 +29,7 @@ def between(name: Name, upstream: str, fixture: Path) -> Iterator[Middleman]:
         yield Middleman(upstream, None)
         return
     with started(f"the {name}", [sys.executable, "-m", *MIDDLEMEN[name](upstream, fixture)]) as process:
-        yield Middleman(_listening_on(process), process)
+        yield Middleman(listening_on(process), process)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def recorder(upstream: str, fixture: Path) -> Iterator[tuple[str, Process]]:
         yield middleman.target, middleman.process
 
 
-def _listening_on(process: Process) -> str:
+def listening_on(process: Process) -> str:
     """Read on until the process says where it listens."""
     while True:
         line = process.read_line()

@@ -64,9 +64,16 @@ class Process:
             before = now
 
     def peak_bytes(self) -> int:
-        """Return the most memory that it ever had in use (VmHWM)."""
+        """Return the most memory that it ever had in use."""
+        return self._status_bytes("VmHWM:")
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it has in use."""
+        return self._status_bytes("VmRSS:")
+
+    def _status_bytes(self, name: str) -> int:
         for line in Path(f"/proc/{self._popen.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
         raise BenchError(f"{self._name} has ended, and its memory cannot be measured any more")
 

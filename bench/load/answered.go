@@ -18,7 +18,7 @@ import (
 // (a grpc-go client takes 1 µs), which is several times less than any server here. Windows are respected.
 
 // echo sends job.Messages chat messages, dealt out to job.Streams calls in turn, as fast as the server takes them, and
-// expects each of them back. Seconds run from the first message to the last trailer, with all calls open before.
+// expects each of them back, with the timestamp that was recorded: a replay is asked to ignore others. Seconds run from the first message to the last trailer, with all calls open before.
 func echo(job Job) (Result, error) {
 	if job.Streams < 1 || job.Messages%job.Streams != 0 {
 		return Result{}, errors.New("messages must be a multiple of streams")
@@ -27,7 +27,7 @@ func echo(job Job) (Result, error) {
 	frames := make([]frame, 0, job.Messages)
 	for number := range job.Messages / job.Streams {
 		payload := chatMessage(number, job.Stamp)
-		body = appendPrefixed(body, payload)
+		body = appendPrefixed(body, chatMessage(number, stamp))
 		for call := range job.Streams {
 			block = appendMessage(block, streamOf(call), payload)
 			frames = append(frames, frame{call, prefixBytes + chatBytes, len(block)})
@@ -45,13 +45,17 @@ func push(job Job) (Result, error) {
 	return answered(job, pushPath, body, block, []frame{{0, prefixBytes + len(request), len(block)}})
 }
 
-// arrivals is push, of messages that come now and then. TimesUs has for each when it came, since the call was opened.
+// arrivals is push, of messages that come now and then. TimesUs has for each when it came, since the call was opened
+// on a connection that is there.
 func arrivals(job Job) (Result, error) {
 	c, err := dial(job.Target)
 	if err != nil {
 		return Result{}, err
 	}
 	defer c.connection.Close()
+	if err := c.wait(func() bool { return c.greeted }); err != nil {
+		return Result{}, err
+	}
 	c.timed = time.Now()
 	request := binary.BigEndian.AppendUint64(nil, uint64(job.Messages))
 	opening := c.open(nil, job.Target, pushPath, bytes.Repeat(appendPrefixed(nil, chatMessage(0, stamp)), job.Messages))
@@ -73,7 +77,7 @@ func sessions(job Job) (Result, error) {
 	defer c.connection.Close()
 	var body []byte
 	for number := range 3 {
-		body = appendPrefixed(body, chatMessage(number, job.Stamp))
+		body = appendPrefixed(body, chatMessage(number, stamp))
 	}
 	whole := func(to []byte) []byte {
 		stream := c.next
@@ -163,6 +167,7 @@ type caller struct {
 	lock    sync.Mutex
 	changed *sync.Cond
 	failure error
+	greeted bool // the server's SETTINGS came
 	next    uint32
 	window  int // of the connection
 	initial int // of a stream, by SETTINGS
@@ -192,7 +197,10 @@ func dial(target string) (*caller, error) {
 	c.changed = sync.NewCond(&c.lock)
 	hello := append(setting(http2.SettingEnablePush, 0), setting(http2.SettingInitialWindowSize, widestWindow)...)
 	hello = appendFrame([]byte(http2.ClientPreface), http2.FrameSettings, 0, 0, hello)
-	c.control <- appendWindows(hello, 0, firstWindow) // for 2 GiB of answers, more than any job here has
+	hello = appendWindows(hello, 0, firstWindow) // for 2 GiB of answers, more than any job here has
+	if _, err := connection.Write(hello); err != nil {
+		return nil, err
+	}
 	go c.write()
 	go c.read()
 	return c, nil
@@ -340,6 +348,7 @@ func (c *caller) frame(kind http2.FrameType, flags http2.Flags, stream uint32, p
 				c.initial = initial
 			}
 		}
+		c.greeted = true
 		return appendFrame(answer, http2.FrameSettings, http2.FlagSettingsAck, 0, nil), nil
 	case http2.FrameWindowUpdate:
 		increment := int(binary.BigEndian.Uint32(payload))

@@ -1,10 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // The methods that a replay and its peers answer. A chat message comes back as it is. A push is asked for by one message,
@@ -77,4 +84,63 @@ func padded(to []byte, number int) []byte {
 		to[at] = byte('0' + number%10)
 	}
 	return to
+}
+
+// grpcSessions is sessions (answered.go) by a grpc-go client: each of job.Streams goroutines makes call after call.
+func grpcSessions(job Job) (Result, error) {
+	client, err := grpc.NewClient(job.Target, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.CallContentSubtype("proto")))
+	if err != nil {
+		return Result{}, err
+	}
+	defer client.Close()
+	var left atomic.Int64
+	left.Store(int64(job.Messages))
+	results := make(chan error, job.Streams)
+	start := time.Now()
+	for range job.Streams {
+		go func() {
+			var err error
+			for err == nil && left.Add(-1) >= 0 {
+				err = session(client, job.Stamp)
+			}
+			results <- err
+		}()
+	}
+	for range job.Streams {
+		if err := <-results; err != nil {
+			return Result{}, err
+		}
+	}
+	return Result{Seconds: time.Since(start).Seconds()}, nil
+}
+
+// session makes one call: three messages, each of which comes back.
+func session(client *grpc.ClientConn, timestamp uint64) error {
+	stream, err := client.NewStream(context.Background(), &duplex, chatPath)
+	if err != nil {
+		return err
+	}
+	for number := range 3 {
+		message := chatMessage(number, timestamp)
+		if err := stream.SendMsg(&message); err != nil {
+			return err
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	var answer []byte
+	for number := range 3 {
+		if err := stream.RecvMsg(&answer); err != nil {
+			return err
+		}
+		if !bytes.Equal(answer, chatMessage(number, stamp)) {
+			return fmt.Errorf("the answer to message %d differs", number)
+		}
+	}
+	if err := stream.RecvMsg(&answer); err != io.EOF {
+		return fmt.Errorf("the call ended with %v", err)
+	}
+	return nil
 }

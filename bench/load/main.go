@@ -48,6 +48,7 @@ var jobs = map[string]func(Job) (Result, error){
 	"push":           push,
 	"arrivals":       arrivals,
 	"sessions":       sessions,
+	"grpc_sessions":  grpcSessions,
 	"idle":           idle,
 	"hang_up":        hangUp,
 }
