@@ -188,7 +188,7 @@ class Playbook:
     def __init__(
         self, script: Script, side: Side, *, edges: Sequence[Across] = (), match: Any = by_bytes, **more: Any
     ) -> None:
-        given = {name: more.pop(name) for name in ("sees_all", "bind", "start_ns") if name in more}
+        given = {name: more.pop(name) for name in ("sees_all", "bind", "joined", "start_ns") if name in more}
         self._side = side
         self._steps: list[tuple[Side, Any]] = []
         self._now_ns = 0

@@ -117,6 +117,8 @@ def counted(counts: Counts) -> str:
         parts.append(f"{_plural(counts.passed_calls, 'other call')} passed")
     if counts.foreign:
         parts.append(f"{_plural(counts.foreign, 'connection')} not gRPC")
+    if counts.unreadable:
+        parts.append(f"{_plural(counts.unreadable, 'connection')} not readable to the end")
     if counts.foreign_streams:
         parts.append(f"{_plural(counts.foreign_streams, 'request')} not gRPC")
     return ", ".join(parts)

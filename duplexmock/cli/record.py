@@ -15,7 +15,7 @@ import click
 from duplexmock.cli import display
 from duplexmock.cli.descriptors import descriptors_option
 from duplexmock.cli.pairs import FROM_TO, pair
-from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, run_command
+from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, raise_file_limit, run_command
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.proxy import Proxy, ask_upstream
@@ -87,6 +87,7 @@ def record(
         expectations=Expectations(ignore, bindings, expect),
     )
     listening = address.parse(listen, "--listen")
+    raise_file_limit()
     gc.set_threshold(20_000)  # more than a read gives rows: they are gone before the collector walks through them
     with _display(quiet, as_json, bool(command)) as say:
         run = _Run(Proxy(to, partial(ask_upstream, to) if reflection else None), out, grace_s, say)
@@ -115,7 +116,7 @@ class _Run:
             finally:
                 await self._proxy.stop()
             self._say(display.Done(self._out, recording.counts, recording.failure))
-        return code or (2 if recording.failure else 0)
+        return code or (2 if recording.failure or recording.counts.unreadable else 0)
 
     async def _signal(self) -> int:
         await self._signals.next()

@@ -18,7 +18,15 @@ from click.core import ParameterSource
 from duplexmock.cli.descriptors import descriptors_option, sources_given
 from duplexmock.cli.output import echo
 from duplexmock.cli.pairs import FROM_TO, KEY_VALUE, pair
-from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, run_command, serving
+from duplexmock.cli.running import (
+    Signals,
+    WithCommand,
+    check_command,
+    command_given,
+    raise_file_limit,
+    run_command,
+    serving,
+)
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
 from duplexmock.errors import FixtureError
@@ -109,6 +117,7 @@ def replay(
         repeat,
         timeout_s,
     )
+    raise_file_limit()
     say: Say = _say_json if as_json else _say_text
     with Stage(
         files,
@@ -122,7 +131,7 @@ def replay(
         run = _Run(stage, there, command, timeout_s or DEFAULT_TIMEOUT_S, as_json)
         command_code = asyncio.run(run.server() if side is Side.SERVER else run.client())
         counted = stage.tally()
-        unplayed = [(part.source.name, part.script.number, part.script.method) for part in stage.unplayed()]
+        unplayed = stage.unplayed()
         if as_json:
             echo(json.dumps({"agreed": counted.agreed, "mismatched": counted.mismatched, "unplayed": unplayed}))
         else:
@@ -168,6 +177,8 @@ class _Run:
                     await self._signals.next()
             finally:
                 await server.stop(_GRACE_S)
+                for text in server.unreadable:
+                    echo(f"warning: {text}", sys.stderr)
         return code
 
     async def client(self) -> int:

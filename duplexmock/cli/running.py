@@ -77,7 +77,8 @@ def command_given() -> tuple[str, ...]:
 def check_command(command: Sequence[str]) -> None:
     """Raise ScriptError where there is a command that cannot be found: before anything is begun."""
     if command and shutil.which(command[0]) is None:
-        raise ScriptError(f"{command[0]}: no such command")
+        why = "is not executable" if os.path.exists(command[0]) else "no such command"
+        raise ScriptError(f"{command[0]}: {why}")
 
 
 async def run_command(command: Sequence[str], target: str, signals: Signals, grace_s: float) -> int:
@@ -116,23 +117,48 @@ async def serving(command: Sequence[str], target: str, grace_s: float) -> AsyncI
 
     Ending by that signal is ending well.
     """
+    # In a process group of its own, so that what it starts ends with it: `go run`, npm and shells pass no signals on.
+    own_group: dict[str, Any] = {"process_group": 0} if hasattr(os, "killpg") else {}
+    environment = {**os.environ, "DUPLEXMOCK_TARGET": target}
     try:
-        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "DUPLEXMOCK_TARGET": target})
+        process = await asyncio.create_subprocess_exec(*command, env=environment, **own_group)
     except OSError as exc:
         raise ScriptError(f"{command[0]}: {exc.strerror or exc}") from exc
     server = Serving()
     try:
         yield server
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
+        was_running = process.returncode is None
+        _signal_group(process.pid, signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
                 code = await process.wait()
         except TimeoutError:
-            process.kill()
-            code = await process.wait()
-        server.code = 0 if code == -signal.SIGTERM else 128 - code if code < 0 else code
+            pass
+        _signal_group(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        code = await process.wait()
+        code = 128 - code if code < 0 else code
+        server.code = 0 if was_running and code == 128 + signal.SIGTERM else code
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Signal a process and all that it has started; nothing happens where they are gone."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+
+
+def raise_file_limit() -> None:
+    """Take as many open files as the system lets this process have: each connection that is recorded needs two."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 _COMMAND = "duplexmock.command"

@@ -113,7 +113,8 @@ class Player:
     `match` compares events; messages that are equal byte for byte only if it `sees_all`. `bind` puts values that have
     arrived into an event of ours before it is said. `edges`, by position, are what our events wait for on other calls,
     one an event at the most, and `reached(edge)` says since when that is there (ns), or None; it is asked when nothing
-    else holds the event any more. `start_ns` is when the call could have begun.
+    else holds the event any more. `joined(what)` tells whether the other calls of the connection are where they were
+    when it was lost, or the server said GOAWAY. `start_ns` is when the call could have begun.
     """
 
     __slots__ = (
@@ -127,6 +128,7 @@ class Player:
         "_held",
         "_history",
         "_is_timed_out",
+        "_joined",
         "_lost",
         "_match",
         "_notes",
@@ -139,6 +141,7 @@ class Player:
         "_sent",
         "_terms",
         "_unjudged",
+        "is_joining",
         "mismatch",
         "script",
         "side",
@@ -155,6 +158,7 @@ class Player:
         bind: Callable[[Event], Event] | None = None,
         edges: Sequence[Across] = (),
         reached: Callable[[Across], int | None] = lambda edge: 0,
+        joined: Callable[[Loss | Parting], bool] = lambda what: True,
         start_ns: int = 0,
     ) -> None:
         self.script = script
@@ -169,6 +173,7 @@ class Player:
         self._edges = {edge.position: edge for edge in edges}
         self._held = sorted(self._edges, reverse=True)
         self._reached = reached
+        self._joined = joined
         self._partings = list(script.partings) if side is Side.SERVER else []
         self._pace = Pace(self._own, self._peer, terms.gate, terms.speed, start_ns)
         self._history = History()
@@ -176,6 +181,7 @@ class Player:
         self._sent = self._came = self._unjudged = 0
         self._active_ns = start_ns
         self._blocked_on: Across | None = None
+        self.is_joining = False
         self._ended_by_peer = self._is_timed_out = False
         self._lost: str | None = None
         self._has_closed = False
@@ -230,8 +236,7 @@ class Player:
         if self.mismatch is not None or self._lost is not None:
             return self._close()
         if self._partings and self._is_at(self._partings[0]):
-            at_ns = self._pace.behind_ns(self._sent, self._came, self._partings[0].at_ns)
-            return Do(self._partings.pop(0)) if at_ns <= now_ns else Wait(at_ns)
+            return self._join(self._partings[0], now_ns) or Do(self._partings.pop(0))
         stop, due_ns = self._ready(now_ns)
         if stop > self._sent:
             start, self._sent = self._sent, stop
@@ -285,6 +290,15 @@ class Player:
     def history(self) -> History:
         """Return what has happened on the call."""
         return self._history
+
+    def stands_at(self, what: Loss | Parting, now_ns: int) -> bool:
+        """Tell whether the call has come to where the recording saw this done to its connection, or is past it."""
+        match what:
+            case Loss():
+                is_at = self._sent == len(self._own) and self._came == len(self._peer)
+            case Parting(at_ns=at_ns):
+                is_at = any(self._is_at(parting) for parting in self.script.partings if parting.at_ns == at_ns)
+        return is_at and self._pace.behind_ns(self._sent, self._came, what.at_ns) <= now_ns
 
     def note(self, text: str) -> None:
         """Add a sentence to the outcome's notes."""
@@ -411,14 +425,21 @@ class Player:
         """End what the recording does not end: by losing the connection as it did, else in words."""
         loss = self.script.loss
         if loss is not None:
-            due_ns = self._pace.behind_ns(self._sent, self._came, loss.at_ns)
-            if due_ns > now_ns:
-                return Wait(due_ns)
+            if waits := self._join(loss, now_ns):
+                return waits
             self._has_closed = True
             self._lost = "as recorded"
             return Do(loss)
         self._has_closed = True
         return self._say_last(f"the recording stops here: {self.script.cut or 'it has no end'}", now_ns)
+
+    def _join(self, what: Loss | Parting, now_ns: int) -> Wait | None:
+        """Wait for the time of what is done to the connection, and for the other calls that it is done to."""
+        due_ns = self._pace.behind_ns(self._sent, self._came, what.at_ns)
+        self.is_joining = due_ns <= now_ns and not self._joined(what)
+        if self.is_joining:
+            return Wait(now_ns + self._terms.timeout_ns)
+        return Wait(due_ns) if due_ns > now_ns else None
 
     def _close(self) -> Send | Done:
         """End the call after a mismatch."""

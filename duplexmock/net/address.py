@@ -103,6 +103,24 @@ async def listen(address: Address, protocol: Callable[[], asyncio.Protocol]) -> 
     return server, Address(host, server.sockets[0].getsockname()[1])
 
 
+async def is_ours(target: Address, listening: Address) -> bool:
+    """Tell whether dialling `target` reaches whoever listens at `listening`, however the two are written."""
+    if target.path or listening.path:
+        return bool(target.path) and os.path.abspath(target.path) == os.path.abspath(listening.path)
+    if target.port != listening.port:
+        return False
+    loop = asyncio.get_running_loop()
+    hosts: list[set[str]] = []
+    for host in (target.host, listening.host):
+        try:
+            found = await loop.getaddrinfo(host, target.port, type=socket.SOCK_STREAM)
+        except OSError:
+            return False
+        hosts.append({str(each[4][0]) for each in found})
+    dialled, ours = hosts
+    return bool(dialled & ours) or (bool(ours & _ANY_HOST) and all(map(_is_loopback, dialled)))
+
+
 def unlink(address: Address) -> None:
     """Remove the file of a unix socket that is no longer listened on; nothing else has one."""
     if address.path and os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode):
@@ -144,4 +162,9 @@ def _remove_stale(path: str) -> None:
     raise OSError("somebody else listens there")
 
 
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
+
+
+_ANY_HOST = frozenset(("0.0.0.0", "::"))
 _MAX_PORT = 65_535

@@ -16,8 +16,9 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from duplexmock.core.connection import Closing
-from duplexmock.core.events import Side
-from duplexmock.core.rows import RowKind
+from duplexmock.core.events import ServerTrailer, Side
+from duplexmock.core.rows import Row, RowKind
+from duplexmock.core.status import Code
 from duplexmock.errors import ScriptError
 from duplexmock.net import address as addresses
 from duplexmock.net.address import Address
@@ -56,6 +57,8 @@ class Proxy:
             raise ScriptError(f"listen {listen}: it is the upstream's own address")
         self._server, self._listening = await addresses.listen(listen, self._accepted)
         try:
+            if await addresses.is_ours(self._upstream, self._listening):
+                raise ScriptError(f"listen {listen}: it is the upstream's own address")
             self._recording = record()
         except BaseException:
             self._refuse()
@@ -195,11 +198,8 @@ class _Link:
             counts.server_bytes += len(chunk)
         before = self.tap.open_calls
         rows = self.tap.take(side, chunk, at_ns)
-        if rows and from_client and self.server.said_all:
-            # The server has closed its side, so that no call of this connection can end as calls do. That a client's
-            # library then resets its streams is the echo of that, not somebody's wish to cancel.
-            self._lost += [row[1] for row in rows if row[0] == RowKind.CANCEL]
-            rows = [row for row in rows if row[0] != RowKind.CANCEL]
+        if rows and (self.server if from_client else self.client).said_all:
+            rows = self._without_echoes(rows)
         if rows:
             self._recording.take(at_ns, rows)
         if self.tap.open_calls < before:
@@ -207,6 +207,17 @@ class _Link:
         if (self.tap.foreign or self.tap.fault) and not self._foreign:
             self._foreign = True
             self._say_why()
+
+    def _without_echoes(self, rows: list[Row]) -> list[Row]:
+        """Leave out the endings that are but the echo of a connection that the other side has closed.
+
+        When the server has closed its side, no call of this connection can end as calls do, and a client's library
+        resets its streams: nobody's wish to cancel. When the client has gone, a server's library ends the calls that
+        were open, for nobody: with UNAVAILABLE, CANCELLED or a reset.
+        """
+        echoes = [row for row in rows if _is_echo(row)]
+        self._lost += [row[1] for row in echoes]
+        return [row for row in rows if not _is_echo(row)] if echoes else rows
 
     def ended(self, end: _End) -> bool:
         """Pass the end of what a side says on (FIN); tell whether the socket stays open for the other direction."""
@@ -279,6 +290,16 @@ class _Link:
             self._recording.warn(
                 f"connection {self._number}: {self.tap.fault}; what was open is damaged, and the conversation goes on"
             )
+
+
+def _is_echo(row: Row) -> bool:
+    match row:
+        case (RowKind.CANCEL | RowKind.RESET | RowKind.RESET_AFTER, *_):
+            return True
+        case (RowKind.SERVER_TRAILER, _, ServerTrailer(status)):
+            return status is not None and status.code in (Code.UNAVAILABLE, Code.CANCELLED)
+        case _:
+            return False
 
 
 class _End(asyncio.Protocol):

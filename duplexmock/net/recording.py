@@ -54,7 +54,8 @@ class Counts:
     """How much there is so far.
 
     `passed_calls` were not asked for; `foreign` connections speak something other than HTTP/2, and `foreign_streams`
-    are HTTP/2 requests that are not gRPC's, of the connections that have ended.
+    are HTTP/2 requests that are not gRPC's, of the connections that have ended. `unreadable` are those of them whose
+    bytes could not be read to the end: calls on them are damaged, or not there at all.
     """
 
     connections: int = 0
@@ -63,6 +64,7 @@ class Counts:
     passed_calls: int = 0
     foreign: int = 0
     foreign_streams: int = 0
+    unreadable: int = 0
     client_messages: int = 0
     server_messages: int = 0
     client_bytes: int = 0
@@ -170,6 +172,7 @@ class Recording:
                 self._lost.append(session)
         self.counts.foreign += bool(tap.foreign)
         self.counts.foreign_streams += tap.foreign_streams
+        self.counts.unreadable += bool(tap.fault)
 
     def warn(self, text: str) -> None:
         """Tell the watcher."""

@@ -72,7 +72,7 @@ class Replay:
             failures.append(failure)
         finally:
             background.close()
-            report = self._stage.report()
+            report = "\n".join(filter(None, (*self._server.unreadable, self._stage.report())))
             self._stage.close()
         if exc is not None:
             # The test's own exception stays the first thing shown; often it is what the verdict explains.

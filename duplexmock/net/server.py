@@ -13,9 +13,15 @@ from duplexmock.net.driver import Driver, LiveStream
 from duplexmock.play.play import Play
 from duplexmock.wire.limits import Config
 
+MAX_TOLD = 10
+"""Connections whose end is told: whoever has read ten of them knows."""
+
 
 class Server:
-    """Answers calls by `play`. On one loop: start, then stop."""
+    """Answers calls by `play`. On one loop: start, then stop.
+
+    `unreadable` has a sentence for each connection that was ended because of what its client sent, MAX_TOLD at most.
+    """
 
     def __init__(self, play: Play, clock: MonotonicClock, config: Config | None = None) -> None:
         self._play = play
@@ -27,6 +33,7 @@ class Server:
         self._connections = 0
         self._calls: dict[asyncio.Task[None], LiveStream] = {}
         self._failures: list[BaseException] = []
+        self.unreadable: list[str] = []
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its port; ScriptError where it cannot be had."""
@@ -71,10 +78,17 @@ class Server:
             self._connections,
             config=self._config,
             accept=self._accept,
-            over=self._drivers.discard,
+            over=self._over,
         )
         self._drivers.add(driver)
         return driver
+
+    def _over(self, driver: Driver) -> None:
+        self._drivers.discard(driver)
+        failed = driver.endpoint.failed
+        if failed is not None and len(self.unreadable) < MAX_TOLD:
+            connection = driver.connection
+            self.unreadable.append(f"connection {connection.number}, {connection.client}: {failed.reason}")
 
     def _accept(self, stream: LiveStream) -> None:
         task = asyncio.get_running_loop().create_task(self._play.answer(stream))

@@ -15,7 +15,7 @@ from duplexmock.net.lanes import FramedLane
 from duplexmock.play.plan import Options, check_chosen, find, source
 from duplexmock.play.play import Play
 from duplexmock.play.reading import FixtureReading, check_paths
-from duplexmock.play.repertoire import Part, Repertoire, Source
+from duplexmock.play.repertoire import Repertoire, Source, Unplayed
 from duplexmock.report.outcomes import Tally, mismatch_lines, tally
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.reader import Reader
@@ -91,15 +91,13 @@ class Stage:
             mismatch = replace(mismatch, actual=redaction.any(mismatch.actual))
         return replace(outcome, session=session and redaction.session(session), mismatch=mismatch)
 
-    def unplayed(self) -> list[Part]:
+    def unplayed(self) -> list[Unplayed]:
         """Return the sessions that no call took."""
         return list(self.play.unplayed())
 
     def tally(self) -> Tally:
         """Count what agreed, what did not, and what was not played."""
-        unplayed = (
-            f"{part.source.name}   session {part.script.number}   {part.script.method}" for part in self.unplayed()
-        )
+        unplayed = (f"{name}   session {number}   {method}" for name, number, method in self.unplayed())
         outcomes = (outcome for _, outcome in self.play.outcomes)
         return tally(outcomes, unplayed, asserts_order=self._asserts_order)
 

@@ -31,6 +31,15 @@ class Heard:
         self._lanes: list[tuple[int, int, int, _Lane]] = []
         self._by_time: list[tuple[int, int, int, _Lane]] = []
 
+    def __len__(self) -> int:
+        """Return how much of what was sorted is kept."""
+        return len(self._by_time)
+
+    @property
+    def is_one(self) -> bool:
+        """Tell whether there is one session alone: then nothing waited for another."""
+        return self._added == 1
+
     def add(self, session: Session) -> None:
         """Take another session."""
         lane = _Lane(session, self.peer)
@@ -99,6 +108,8 @@ class _Lane:
 
 def edges(session: Session, heard: Heard) -> tuple[Across, ...]:
     """Return what our events in this session waited for, by their position in our lane."""
+    if heard.is_one:
+        return ()
     heard.settle(session.entries[-1].at_ns)
     found: list[Across] = []
     position = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,13 +102,13 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
         lambda script: terms(script, name, side, expect, options),
         reading,
         expect != "lanes",
-        frozenset(known[number] for number in chosen or known if is_chosen(known[number], options.methods)),
+        {number: known[number] for number in chosen or known if is_chosen(known[number], options.methods)},
     )
 
 
 def check_chosen(sources: Sequence[Source], options: Options) -> None:
     """Raise ScriptError where nothing is to be played, or a glob chooses nothing: a typo must not be green."""
-    there = {method for each in sources for method in each.methods or ()}
+    there = {method for each in sources for method in (each.methods or {}).values()}
     for glob in options.methods:
         if not any(is_chosen(method, (glob,)) for method in there):
             raise ScriptError(f"method {glob!r}: no session is of such a method")
@@ -136,7 +135,7 @@ def terms(script: Script, name: str, side: Side, expect: Expect, options: Option
         own.client if side is Side.CLIENT else own.server,
         demanded.server if side is Side.CLIENT else demanded.client,
         options.speed,
-        round((options.timeout_s or DEFAULT_TIMEOUT_S) * 1e9),
+        round(min(options.timeout_s or DEFAULT_TIMEOUT_S, _FOR_EVER_S) * 1e9),
         options.timeout_s is not None,
     )
 
@@ -174,5 +173,9 @@ def metadata_value(key: str, text: str) -> str | bytes:
         return text
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise ScriptError(f"metadata {key}={text}: the value of a -bin key is written in base64") from exc
+
+
+_FOR_EVER_S = 1e9
+"""What an infinite timeout is: some thirty years."""

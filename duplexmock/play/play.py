@@ -8,15 +8,19 @@ When a message comes that does not fit the one a call was taken for, another one
 was said so far would have been said there as well; one that another call holds is let go where that call fits a third
 (the augmenting paths of bipartite matching). As the client: all of them, each as soon as what its header waits for on
 other calls has happened.
+
+**A connection is lost once, and one GOAWAY is said on it**, when all calls that the recording saw on it before then are
+where they were: the first one that is through must not take the others with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from duplexmock.core import verdict
 from duplexmock.core.events import ClientHeader, ServerTrailer, Side
@@ -25,9 +29,9 @@ from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
-from duplexmock.core.script import Script, Step
+from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.status import Code, Status
-from duplexmock.play.repertoire import Part, Repertoire
+from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
 from duplexmock.play.stream import Clock, Prepare, Stream
 
 ABSENT_NS = 1_000_000_000
@@ -68,10 +72,12 @@ class Play:
         self._past: dict[tuple[str, int, int], tuple[int, Sequence[int]]] = {}
         self._since_ns: dict[tuple[tuple[str, int, int], Across], int] = {}
         self._asked_ns: dict[tuple[tuple[str, int, int], Across], int] = {}
+        self._joins: dict[tuple[object, ...], _Join] = {}
+        self._done: set[tuple[object, ...]] = set()
 
-    def unplayed(self) -> Iterator[Part]:
-        """Yield the parts that no call took, reading on to the end."""
-        yield from (part for part in self._repertoire if not part.is_held)
+    def unplayed(self) -> Iterator[Unplayed]:
+        """Yield the sessions that no call took."""
+        return self._repertoire.unplayed()
 
     async def answer(self, stream: Stream) -> None:
         """Play the server on a call that has come in, to its end."""
@@ -111,7 +117,7 @@ class Play:
                     call = _Call(await open_stream(part), part.script.header)
                     call.opened = asyncio.Event()
                     start_ns = begin_ns + round((opened_ns - first_ns) / part.terms.speed)
-                    self._take(call, part, self._player(part, part.script, start_ns))
+                    self._take(call, self._role(part, part.script, start_ns))
                     group.create_task(self._perform(call, open_stream))
                     # What a header waits for happened before it: no call that was opened later can be among that.
                     await call.opened.wait()
@@ -124,7 +130,7 @@ class Play:
                 break
             call.stream.close()
             call.stream = await open_stream(part)
-            call.player = self._player(part, part.script, self._clock.now_ns())
+            self._take(call, self._role(part, part.script, self._clock.now_ns()))
             call.player.note("the server refused the call unprocessed; it was opened again")
             await self._run(call)
         self._conclude(call)
@@ -142,10 +148,13 @@ class Play:
                     if call.opened is not None:
                         call.opened.set()
                 case Do(what):
-                    await stream.do(what)
+                    if self._is_to_do(call, what):
+                        await stream.do(what)
                 case Wait(until_ns):
                     if (edge := call.player.blocked_on) is not None:
                         self._blocked.setdefault(_target(call.part, edge), set()).add(call)
+                        until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
+                    elif call.player.is_joining:
                         until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
                     rows = await stream.receive(until_ns)
                     if rows:
@@ -160,52 +169,49 @@ class Play:
 
     def _recast(self, call: _Call) -> None:
         """Take another part for a call that does not fit the one it has; keep it where no other fits."""
-        part, player, prepared = call.part, call.player, call.prepared
+        role = call.role
         self._let_go(call)
-        if not self._cast(call, player.history, set()):
-            call.prepared = prepared
-            self._take(call, part, player)
+        if not self._cast(call, role.player.history, set()):
+            self._take(call, role)
 
     def _cast(self, call: _Call, history: History, asked: set[tuple[str, int, int]]) -> bool:
         """Find a part that fits all that has happened on this call; tell whether there is one."""
         held: list[Part] = []
-        for part in self._repertoire:
-            if part.script.method != call.header.method:
-                continue
+        for part in self._repertoire.of(call.header.method):
             if part.is_held:
                 held.append(part)
                 continue
             if part.key in asked:
                 continue
-            player = self._player_for(call, part)
-            if player.adopt(history):
-                self._take(call, part, player)
+            role = self._role_for(call, part)
+            if role.player.adopt(history):
+                self._take(call, role)
                 return True
         for part in held:
             # It may have been asked in the meantime, for the call that holds one of those before.
-            if part.key in asked or not (player := self._player_for(call, part)).adopt(history):
+            if part.key in asked or not (role := self._role_for(call, part)).player.adopt(history):
                 continue
             asked.add(part.key)
             other = self._calls[part.key]
             self._let_go(other)
             if self._cast(other, other.player.history, asked):
                 other.stream.wake()
-                self._take(call, part, player)
+                self._take(call, role)
                 return True
-            self._take(other, part, other.player)
+            self._take(other, other.role)
         return False
 
     def _cast_anyway(self, call: _Call, history: History) -> bool:
         """Take the part of the method that fits furthest, of those that no call holds, so that its mismatch is told."""
-        best: tuple[Part, Player] | None = None
-        for part in self._repertoire:
-            if part.script.method == call.header.method and not part.is_held:
-                player = self._player_for(call, part)
-                player.adopt(history)
-                if best is None or player.came > best[1].came:
-                    best = part, player
+        best: _Role | None = None
+        for part in self._repertoire.of(call.header.method):
+            if not part.is_held:
+                role = self._role_for(call, part)
+                role.player.adopt(history)
+                if best is None or role.player.came > best.player.came:
+                    best = role
         if best is not None:
-            self._take(call, *best)
+            self._take(call, best)
         return best is not None
 
     async def _refuse(self, call: _Call, history: History) -> None:
@@ -224,10 +230,12 @@ class Play:
         call.stream.close()
         self._tell("", Outcome(0, method, self._side, session, mismatch, notes=tuple(_retry(call.header))))
 
-    def _take(self, call: _Call, part: Part, player: Player) -> None:
+    def _take(self, call: _Call, role: _Role) -> None:
+        part, player = role.part, role.player
         part.is_held = True
         self._methods.add(part.script.method)
-        call.part, call.player = part, player
+        call.role, call.part, call.player = role, part, player
+        role.reading.taken()
         if player.script is not part.script:
             call.prepared = None
         else:
@@ -239,14 +247,15 @@ class Play:
 
     def _let_go(self, call: _Call) -> None:
         call.part.is_held = False
+        call.role.reading.let_go()
         del self._calls[call.part.key]
 
-    def _player_for(self, call: _Call, part: Part) -> Player:
-        return self._player(part, part.source.reading.offered(part.script, call.header), self._clock.now_ns())
+    def _role_for(self, call: _Call, part: Part) -> _Role:
+        return self._role(part, part.source.reading.offered(part.script, call.header), self._clock.now_ns())
 
-    def _player(self, part: Part, script: Script, start_ns: int) -> Player:
+    def _role(self, part: Part, script: Script, start_ns: int) -> _Role:
         reading = part.source.reading.of_call(script, self._side)
-        return Player(
+        player = Player(
             script,
             self._side,
             part.terms,
@@ -255,8 +264,10 @@ class Play:
             bind=reading.bind,
             edges=part.edges,
             reached=partial(self._since, part) if part.edges else _at_once,
+            joined=partial(self._has_joined, part) if script.loss or script.partings else _alone,
             start_ns=start_ns,
         )
+        return _Role(part, player, reading)
 
     def _progressed(self, part: Part) -> None:
         """Let the calls look again that wait for this one."""
@@ -278,9 +289,7 @@ class Play:
         other = self._calls.get(target)
         progress = (other.player.came, other.player.arrived_ns) if other is not None else self._past.get(target)
         if progress is None:
-            asked_ns = self._asked_ns.setdefault(key, now_ns)
-            is_next = self._repertoire.is_next(target)
-            if now_ns - asked_ns < (part.terms.timeout_ns // 2 if is_next else _patience_ns(part)):
+            if self._is_awaited(part, target, self._asked_ns.setdefault(key, now_ns)):
                 return None
             self._note_edge(part, edge, "there was no such call")
         elif progress[0] >= edge.count:
@@ -291,6 +300,45 @@ class Play:
             self._note_edge(part, edge, "that call had ended before")
         self._since_ns[key] = now_ns
         return now_ns
+
+    def _has_joined(self, part: Part, what: Loss | Parting) -> bool:
+        """Tell whether the calls of a recorded connection are where they were when it was lost, or parted from.
+
+        Those that have ended, or stay away as in `_since`, are not waited for.
+        """
+        key = _of_connection(part, what)
+        join = self._joins.get(key)
+        if join is None:
+            numbers = deque(number for begin_ns, number in part.fellows if begin_ns <= what.at_ns)
+            join = self._joins[key] = _Join(numbers, self._clock.now_ns())
+        while join.numbers:
+            target = part.source.name, part.turn, join.numbers[0]
+            other, call = self._calls.get(target), self._calls.get(part.key)
+            if other is not None:
+                is_there = other.player.stands_at(what, self._clock.now_ns())
+            else:
+                is_there = target in self._past or not self._is_awaited(part, target, join.asked_ns)
+            if not is_there:
+                if call is not None:
+                    self._blocked.setdefault(target, set()).add(call)
+                return False
+            if other is None and target not in self._past and call is not None:
+                name = "the loss of the connection" if isinstance(what, Loss) else "GOAWAY"
+                call.player.note(f"{name} did not wait for session {target[2]}: there was no such call")
+            join.numbers.popleft()
+        return True
+
+    def _is_to_do(self, call: _Call, what: Loss | Parting) -> bool:
+        """Tell whether no other call has done this to the connection."""
+        key = (*_of_connection(call.part, what), call.stream.connection.number)
+        is_first = key not in self._done
+        self._done.add(key)
+        return is_first
+
+    def _is_awaited(self, part: Part, target: tuple[str, int, int], asked_ns: int) -> bool:
+        """Tell whether a call that is not there may still come, where a part has waited for it since `asked_ns`."""
+        patience_ns = part.terms.timeout_ns // 2 if self._repertoire.is_next(target) else _patience_ns(part)
+        return self._clock.now_ns() - asked_ns < patience_ns
 
     def _note_edge(self, part: Part, edge: Across, reason: str) -> None:
         """Note that an edge of a part was dropped."""
@@ -325,23 +373,47 @@ def _at_once(edge: Across) -> int:
     return 0
 
 
+def _alone(what: Loss | Parting) -> bool:
+    return True
+
+
 def _target(part: Part, edge: Across) -> tuple[str, int, int]:
     return part.source.name, part.turn, edge.number
+
+
+def _of_connection(part: Part, what: Loss | Parting) -> tuple[object, ...]:
+    return part.source.name, part.turn, part.connection, type(what), what.at_ns
 
 
 def _patience_ns(part: Part) -> int:
     return min(ABSENT_NS, part.terms.timeout_ns // 2)
 
 
+class _Join(NamedTuple):
+    """The sessions of a connection, by number, that are not known to be where they have to; and since when."""
+
+    numbers: deque[int]
+    asked_ns: int
+
+
+class _Role(NamedTuple):
+    """A part, who plays it, and how that one reads what it hears."""
+
+    part: Part
+    player: Player
+    reading: CallReading
+
+
 class _Call:
     """One live call; `opened` is set where somebody waits for the client's header to be said."""
 
-    __slots__ = ("header", "opened", "part", "player", "prepared", "stream")
+    __slots__ = ("header", "opened", "part", "player", "prepared", "role", "stream")
 
     def __init__(self, stream: Stream, header: ClientHeader) -> None:
         self.stream = stream
         self.header = header
         self.opened: asyncio.Event | None = None
+        self.role: _Role
         self.part: Part
         self.player: Player
         self.prepared: Sequence[Any] | None = None

@@ -84,7 +84,13 @@ class FixtureReading:
             bound = bindings.bound(script.method, side, payload)
             return event if bound == payload else replace(event, payload=bound, flags=event.flags & ~COMPRESSED)
 
-        return CallReading(match_and_learn if learns else match, bind if concerns else None, learns)
+        return CallReading(
+            match_and_learn if learns else match,
+            bind if concerns else None,
+            learns,
+            bindings.share,
+            bindings.withdraw,
+        )
 
     def offered(self, script: Script, header: ClientHeader) -> Script:
         """Return the script as a server may play it to this client: in no encoding that it does not accept."""

@@ -2,21 +2,23 @@
 
 A fixture may hold a hundred thousand sessions, and a call needs one. So parts come from a pass over the file, in the
 order in which the calls were opened, and what was not asked for yet is kept. What a session's pushes waited for on
-other calls (across.py) is known once all sessions that overlap it were read.
+other calls (across.py), and which others its connection had when it was lost, is known once all sessions that overlap
+it were read.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 from duplexmock.core.events import ClientHeader, Event, Side
 from duplexmock.core.matching import Matcher
 from duplexmock.core.player import Across, Terms
 from duplexmock.core.script import Script
-from duplexmock.core.session import Session
+from duplexmock.core.session import Ended, Session
 from duplexmock.play.across import Heard, edges
 
 
@@ -25,12 +27,16 @@ class CallReading:
     """How the messages of one call are compared and bound.
 
     `match` sees the peer's events in their order. `bind` puts values that arrived into an event of ours; None where
-    nothing is bound. `sees_all` tells whether `match` has to see messages that are equal byte for byte as well.
+    nothing is bound. `sees_all` tells whether `match` has to see messages that are equal byte for byte as well. `taken`
+    is to be called when a call is taken for that session, and `let_go` when it is another one after all: other calls
+    learn what came on this one only in between.
     """
 
     match: Matcher
     bind: Callable[[Event], Event] | None = None
     sees_all: bool = False
+    taken: Callable[[], None] = lambda: None
+    let_go: Callable[[], None] = lambda: None
 
 
 class Reading(Protocol):
@@ -48,8 +54,8 @@ class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
     `script` turns a session into what is played (with values filled in), and `terms` says on which terms.
-    `asserts_order` tells whether these demand more of the peer than its lane. `methods` are those of the sessions,
-    where that is known without reading them.
+    `asserts_order` tells whether these demand more of the peer than its lane. `methods` are those of the sessions, by
+    number and in opening order, where that is known without reading them.
     """
 
     name: str
@@ -58,14 +64,15 @@ class Source:
     terms: Callable[[Script], Terms]
     reading: Reading
     asserts_order: bool = False
-    methods: frozenset[str] | None = None
+    methods: Mapping[int, str] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Part:
     """One session to be played, once. `turn` counts the passes; `prepared` is its own lane, ready to be sent.
 
-    `key` tells it from all others: source, turn, number.
+    `key` tells it from all others: source, turn, number. `fellows` are when the sessions of its connection were opened,
+    and their numbers, in opening order: at least all that were before the connection was lost.
     """
 
     source: Source
@@ -74,6 +81,7 @@ class Part:
     terms: Terms
     edges: tuple[Across, ...]
     connection: int
+    fellows: Sequence[tuple[int, int]] = field(default=(), repr=False)
     prepared: Sequence[Any] | None = field(default=None, repr=False)
     is_held: bool = False
     key: tuple[str, int, int] = field(init=False)
@@ -83,7 +91,17 @@ class Part:
 
     def again(self, turn: int) -> Part:
         """Return the part of another pass."""
-        return Part(self.source, turn, self.script, self.terms, self.edges, self.connection, self.prepared)
+        return Part(
+            self.source, turn, self.script, self.terms, self.edges, self.connection, self.fellows, self.prepared
+        )
+
+
+class Unplayed(NamedTuple):
+    """A session that no call took: the name of its source, its number and its method."""
+
+    source: str
+    number: int
+    method: str
 
 
 class Repertoire:
@@ -93,18 +111,48 @@ class Repertoire:
         self._parts = _all_parts(sources, side, repeat)
         self._waiting: dict[tuple[str, int, int], Part] = {}
         self._following: Part | None = None
-        self._methods = [source.methods for source in sources]
+        self._sources = sources
+        self._repeat = repeat
+        self._taken_in = 0
+        self._is_listed = all(source.methods is not None for source in sources)
+        self._left = Counter(method for source in sources for method in (source.methods or {}).values())
+        self._methods = frozenset(self._left)
+        for method in self._methods:
+            self._left[method] *= repeat
 
     def may_have(self, method: str) -> bool:
         """Tell, without reading on, whether there may be sessions of this method, played or not."""
-        return any(methods is None or method in methods for methods in self._methods)
+        return not self._is_listed or method in self._methods
 
     def __iter__(self) -> Iterator[Part]:
         """Yield the parts that are not played yet; more are read as the iteration goes on."""
         yield from list(self._waiting.values())
-        while (part := self._next()) is not None:
-            self._waiting[part.key] = part
+        while (part := self._take_in()) is not None:
             yield part
+
+    def of(self, method: str) -> Iterator[Part]:
+        """Yield the parts of a method that are not played yet; more are read as long as there may be one."""
+        yield from [part for part in self._waiting.values() if part.script.method == method]
+        while not self._is_listed or self._left[method]:
+            part = self._take_in()
+            if part is None:
+                return
+            if part.script.method == method:
+                yield part
+
+    def unplayed(self) -> Iterator[Unplayed]:
+        """Yield what no call holds or has played, reading no more of the sources whose methods are known."""
+        for part in self._waiting.values() if self._is_listed else self:
+            if not part.is_held:
+                yield Unplayed(part.source.name, part.script.number, part.script.method)
+        if self._is_listed:
+            yield from islice(self._listed(), self._taken_in, None)
+
+    def _listed(self) -> Iterator[Unplayed]:
+        """Yield what there is in all, as `_all_parts` reads it."""
+        for _ in range(self._repeat):
+            for source in self._sources:
+                yield from (Unplayed(source.name, *line) for line in (source.methods or {}).items())
 
     def played(self, part: Part) -> None:
         """Take a part out."""
@@ -117,6 +165,14 @@ class Repertoire:
                 return part.key == key
         self._following = self._next()
         return self._following is not None and self._following.key == key
+
+    def _take_in(self) -> Part | None:
+        part = self._next()
+        if part is not None:
+            self._waiting[part.key] = part
+            self._taken_in += 1
+            self._left[part.script.method] -= 1
+        return part
 
     def _next(self) -> Part | None:
         following, self._following = self._following, None
@@ -137,25 +193,27 @@ def _all_parts(sources: Sequence[Source], side: Side, repeat: int) -> Iterator[P
 def _parts(source: Source, side: Side) -> Iterator[Part]:
     """Yield the parts of one source; a session waits until all that overlap it are known."""
     waiting: deque[Session] = deque()
-    heard: list[Heard] = []
+    heard = Heard(side.other)
+    fellows: dict[int, list[tuple[int, int]]] = {}
     for session in source.sessions():
-        while waiting and waiting[0].entries[-1].at_ns < session.entries[0].at_ns:
-            yield _part(source, side, waiting.popleft(), heard)
-        heard = _still_needed(heard, waiting[0] if waiting else session)
+        begin_ns = session.entries[0].at_ns
+        while waiting and _end_ns(waiting[0]) < begin_ns:
+            yield _part(source, waiting.popleft(), heard, fellows)
+        heard.forget_before(waiting[0].entries[0].at_ns if waiting else begin_ns)
         waiting.append(session)
-        heard.append(Heard(session, side.other))
+        heard.add(session)
+        fellows.setdefault(session.connection.number, []).append((begin_ns, session.number))
     while waiting:
-        yield _part(source, side, waiting.popleft(), heard)
+        yield _part(source, waiting.popleft(), heard, fellows)
 
 
-def _part(source: Source, side: Side, session: Session, heard: Sequence[Heard]) -> Part:
-    script = source.script(session)
-    return Part(source, 0, script, source.terms(script), edges(session, side, heard), session.connection.number)
+def _part(source: Source, session: Session, heard: Heard, fellows: Mapping[int, list[tuple[int, int]]]) -> Part:
+    script, connection = source.script(session), session.connection.number
+    return Part(source, 0, script, source.terms(script), edges(session, heard), connection, fellows[connection])
 
 
-def _still_needed(heard: Sequence[Heard], oldest: Session) -> list[Heard]:
-    """Keep the sessions that may overlap what is to come, and of those that ended before the latest one."""
-    begin_ns = oldest.entries[0].at_ns
-    ended = [other for other in heard if other.last_ns < begin_ns]
-    latest = max(ended, key=lambda other: other.last_ns, default=None)
-    return [other for other in heard if other.last_ns >= begin_ns or other is latest]
+def _end_ns(session: Session) -> int:
+    """Return when the session ended; one that was lost with its connection, when that was lost."""
+    closed = session.connection.closed
+    last_ns = session.entries[-1].at_ns
+    return max(last_ns, closed.at_ns) if closed and session.ended is Ended.CONNECTION_LOST else last_ns

@@ -69,6 +69,8 @@ class Bindings:
         self._routes = _routes(tuple(binds), descriptors)
         self._of_play: tuple[_Learned, ...] = tuple({} for _ in self._routes.sources)
         self._of_call: tuple[_Learned, ...] = self._of_play
+        self._is_shared = True
+        self._before: tuple[_Learned, ...] = ()
 
     @property
     def ignored(self) -> tuple[FieldPath, ...]:
@@ -76,12 +78,45 @@ class Bindings:
         return self._routes.ignored
 
     def of_call(self) -> Bindings:
-        """Return the bindings of one call: they learn for all, and use what this call said before what others did."""
+        """Return the bindings of one call: they use what it said before what others did, and learn for it alone.
+
+        From `share` on they learn for all, until `withdraw`.
+        """
         call = Bindings()
         call._routes = self._routes
         call._of_play = self._of_play
         call._of_call = tuple({} for _ in self._of_play)
+        call._before = tuple({} for _ in self._of_play)
+        call._is_shared = False
         return call
+
+    def share(self) -> None:
+        """Let all calls know what this one has learned, and what it will."""
+        if not self._is_shared:
+            self._is_shared = True
+            for number, of_call in enumerate(self._of_call):
+                for key, actual in of_call.items():
+                    self._tell(number, key, actual)
+
+    def withdraw(self) -> None:
+        """Take back what all calls know by this one alone: it was another call than it was taken for."""
+        if self._is_shared and self._of_call is not self._of_play:
+            self._is_shared = False
+            for of_call, of_play, before in zip(self._of_call, self._of_play, self._before, strict=True):
+                for key, actual in of_call.items():
+                    if of_play.get(key) != actual:
+                        continue  # another call has said otherwise in the meantime
+                    if key in before:
+                        of_play[key] = before[key]
+                    else:
+                        del of_play[key]
+                before.clear()
+
+    def _tell(self, number: int, key: tuple[type, Scalar], actual: Scalar) -> None:
+        of_play = self._of_play[number]
+        if self._before and key in of_play and of_play[key] != self._of_call[number].get(key):
+            self._before[number].setdefault(key, of_play[key])
+        of_play[key] = actual
 
     def learns(self, method: str, side: Side) -> bool:
         """Tell whether the messages that `side` sends on `method` may hold a value at FROM."""
@@ -93,14 +128,16 @@ class Bindings:
 
     def received(self, method: str, side: Side, expected: bytes, actual: bytes) -> None:
         """Learn which value came for which recorded one; they are paired by where they stand in the message."""
-        for source, of_call, of_play in zip(self._routes.sources, self._of_call, self._of_play, strict=True):
+        for number, source in enumerate(self._routes.sources):
             spot = source.of(method, side)
             if spot is None:
                 continue
             came = values(actual, spot)
             for where, recorded in values(expected, spot).items():
                 if where in came:
-                    of_call[_key(recorded)] = of_play[_key(recorded)] = came[where]
+                    if self._is_shared:
+                        self._tell(number, _key(recorded), came[where])
+                    self._of_call[number][_key(recorded)] = came[where]
 
     def bound(self, method: str, side: Side, payload: bytes) -> bytes:
         """Return the payload with the actual values for the recorded ones; the same object where nothing changes.

@@ -36,7 +36,7 @@ from duplexmock.wire.frames import (
 )
 from duplexmock.wire.messages import MESSAGE_KIND, PREFIX_BYTES, Messages
 
-MAX_HELD_BYTES = 128 * 1024
+MAX_HELD_BYTES = 256 * 1024
 """Of one frame other than DATA; 16 KiB is the longest that a peer may send unasked."""
 
 MAX_FRAME_BYTES = 2**24 - 1

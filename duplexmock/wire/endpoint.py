@@ -55,6 +55,7 @@ from duplexmock.wire.framed import Framed
 from duplexmock.wire.frames import PREFACE
 from duplexmock.wire.happenings import Failed, GoAwayReceived, Happening
 from duplexmock.wire.limits import DEFAULT_WINDOW_BYTES, Config
+from duplexmock.wire.opening import foreign_client
 from duplexmock.wire.receiver import Receiver
 from duplexmock.wire.sender import Sender
 from duplexmock.wire.settings import Setting
@@ -322,7 +323,9 @@ class Endpoint:
     def _read_preface(self, chunk: bytes) -> bytes:
         beginning = chunk[: len(self._preface)]
         if not self._preface.startswith(beginning):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the client does not begin with HTTP/2's preface")
+            spoken = foreign_client(chunk) or "not HTTP/2"
+            text = f"the client's first bytes are not HTTP/2's preface, but {spoken}"
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, text.replace("but not", "and not"))
         self._preface = self._preface[len(beginning) :]
         return chunk[len(beginning) :]
 

@@ -27,10 +27,10 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.status import Status
 from duplexmock.errors import ProtocolError
 
-MAX_BLOCK_BYTES = 128 * 1024
+MAX_BLOCK_BYTES = 256 * 1024
 """Of one block over all its frames; gRPC libraries refuse metadata of more than 8 to 16 KiB by default."""
 
-MAX_LIST_BYTES = 512 * 1024
+MAX_LIST_BYTES = 1024 * 1024
 """Of one decoded block, counted as in RFC 9113 section 6.5.2: one byte of a block can stand for a whole table entry."""
 
 MAX_TABLE_BYTES = 1024 * 1024

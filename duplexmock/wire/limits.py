@@ -38,7 +38,7 @@ class Limits:
     max_streams: int = 100_000
     """Open at once, announced as MAX_CONCURRENT_STREAMS: a call that waits for a slot would look like a hang."""
 
-    max_header_bytes: int = 64 * 1024
+    max_header_bytes: int = 256 * 1024
     """Of one header block, encoded or decoded (RFC 9113 section 6.5.2 says how to count); gRPC takes 8 to 16 KiB."""
 
     max_continuations: int = 64

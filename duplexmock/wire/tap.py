@@ -27,7 +27,6 @@ from duplexmock.wire.frames import (
     ACK,
     END_HEADERS,
     END_STREAM,
-    HEAD,
     HEAD_BYTES,
     PREFACE,
     FrameType,
@@ -45,6 +44,7 @@ from duplexmock.wire.headers import (
     server_trailer,
     trailers_only,
 )
+from duplexmock.wire.opening import foreign_client, foreign_server
 
 
 class Tap:
@@ -106,7 +106,7 @@ class Tap:
         """Read what a side says first, once enough of it is there."""
         said.beginning += chunk
         beginning = said.beginning
-        foreign = _foreign_client(beginning) if said.side is Side.CLIENT else _foreign_server(beginning)
+        foreign = foreign_client(beginning) if said.side is Side.CLIENT else foreign_server(beginning)
         if foreign:
             self.foreign = foreign
             self._calls.give_up(f"what the {said.side.name.lower()} says is not HTTP/2", rows)
@@ -236,27 +236,6 @@ class _Block:
         self.fragments = bytearray()
 
 
-def _foreign_client(beginning: bytes) -> str:
-    """Say what a client speaks that begins like this; empty while it may be HTTP/2."""
-    if PREFACE.startswith(beginning[: len(PREFACE)]):
-        return ""
-    if beginning[:1] == _TLS_HANDSHAKE:
-        return "TLS"
-    return "HTTP/1.1" if beginning[:1] in _METHOD_INITIALS else "not HTTP/2"
-
-
-def _foreign_server(beginning: bytes) -> str:
-    """Say what a server speaks that begins like this; empty while it may be HTTP/2."""
-    if len(beginning) < HEAD_BYTES:
-        return ""
-    head, flags, stream_id = HEAD.unpack_from(beginning)
-    if head & 0xFF == FrameType.SETTINGS and not flags & ACK and not stream_id:
-        return ""
-    if beginning[:1] in (_TLS_HANDSHAKE, _TLS_ALERT):
-        return "TLS"
-    return "HTTP/1.1" if beginning.startswith(b"HTTP/") else "not HTTP/2"
-
-
 HANDED_ON = frozenset(
     (
         FrameType.HEADERS,
@@ -267,10 +246,6 @@ HANDED_ON = frozenset(
         FrameType.CONTINUATION,
     )
 )
-
-_METHOD_INITIALS = tuple(bytes((letter,)) for letter in b"CDGHOPT")  # CONNECT, DELETE, GET, HEAD, OPTIONS, POST, TRACE
-_TLS_ALERT = b"\x15"
-_TLS_HANDSHAKE = b"\x16"
 
 _OPENING_BYTES = {Side.CLIENT: len(PREFACE), Side.SERVER: HEAD_BYTES}
 _PREFACE_BYTES = {Side.CLIENT: len(PREFACE), Side.SERVER: 0}

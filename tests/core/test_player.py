@@ -614,6 +614,50 @@ def test_goaway_is_said_where_it_was() -> None:
     (Playbook(leaving, Side.CLIENT) >> HEADER << ANSWER >> ask("a") << reply("a") >> HALF_CLOSE << OK).done()
 
 
+def test_a_loss_waits_for_the_other_calls_of_its_connection() -> None:
+    loss = Loss(Side.SERVER, False, 2 * MS)
+    there: list[Loss | Parting] = []
+    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
+    book = Playbook(lost, Side.SERVER, joined=there.__contains__)
+
+    player = (book >> HEADER << ANSWER >> After(20_000)).waits()
+    assert (player.is_joining, player.stands_at(loss, 0)) == (True, True)
+    there.append(loss)
+    assert player.next(21_000 * MS) == Do(loss)
+    assert not player.is_joining
+
+
+def test_goaway_waits_for_the_other_calls_of_its_connection_and_what_is_behind_it_does_too() -> None:
+    leaving = Script.of(recorded((0, HEADER), (1, ANSWER), (3, OK), goaways=[goaway(2)]))
+    others = [False, False, True]
+    book = Playbook(leaving, Side.SERVER, joined=lambda what: others.pop(0))
+    parting = Parting(1, 1, 0, b"", 2 * MS)
+
+    assert not book.player.stands_at(parting, 0)
+    player = (book >> HEADER << ANSWER).waits()
+    assert (player.is_joining, player.stands_at(parting, 0)) == (True, True)
+    assert [player.next(0) for _ in range(3)] == [Wait(10_000 * MS), Do(parting), Send(leaving.server[1:], 1)]
+
+
+def test_a_call_stands_at_a_loss_when_it_would_be_due() -> None:
+    loss = Loss(Side.SERVER, False, 9 * MS)
+    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 9)))
+    player = (Playbook(lost, Side.SERVER, speed=1) >> HEADER >> After(1) << ANSWER).waits()
+
+    assert [player.stands_at(loss, ms * MS) for ms in (1, 8, 9)] == [False, False, True]
+
+
+def test_what_comes_while_a_loss_waits_for_other_calls_is_judged() -> None:
+    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
+    (
+        Playbook(lost, Side.SERVER, joined=lambda what: False)
+        >> HEADER
+        << ANSWER
+        >> ask("a")
+        << closing("The client sent its first message; in the recording nothing more comes from the client.")
+    ).failed()
+
+
 def test_goaway_before_the_connection_is_lost() -> None:
     leaving = Script.of(recorded((0, HEADER), (1, ANSWER), goaways=[goaway(3)], closed=lost_by(Side.SERVER, 4)))
 

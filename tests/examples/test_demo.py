@@ -8,7 +8,7 @@ from itertools import takewhile
 from tests.peers.programs import ROOT, run
 
 
-def test_the_demo_records_a_chat_and_shows_it() -> None:
+def test_the_demo_records_a_chat_shows_it_and_replays_it() -> None:
     demo = run([sys.executable, str(ROOT / "examples" / "demo.py")])
 
     assert demo.exit_code == 0
@@ -16,6 +16,16 @@ def test_the_demo_records_a_chat_and_shows_it() -> None:
         ">": ["ClientHeader", *(f"ClientMessage #{number}" for number in (1, 2, 3)), "ClientHalfClose"],
         "<": ["ServerHeader", *(f"ServerMessage #{number}" for number in (1, 2, 3)), "ServerTrailer"],
     }
+    same_client, hasty_client = played("duplexmock replay", demo.lines)
+    assert same_client[-1] == "1 session: 1 agreed; order across lanes was not asserted"
+    assert "The client half-closed before its third message." in "\n".join(hasty_client)
+    assert hasty_client[-1] == "1 session: 0 agreed, 1 did not"
+
+
+def played(command: str, lines: Sequence[str]) -> list[list[str]]:
+    """What stands behind each use of a command, up to the next heading."""
+    starts = [at for at, line in enumerate(lines) if line.startswith(f"$ {command}")]
+    return [list(takewhile(lambda line: line != "", lines[start + 1 :])) for start in starts]
 
 
 def printed_by(command: str, lines: Sequence[str]) -> list[str]:

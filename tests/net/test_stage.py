@@ -74,7 +74,7 @@ def test_a_fixture_may_expect_what_is_not_known_yet(tmp_path):
     path = written(tmp_path / "x.duplex", hello(), header=replace(BARE, expectations=Expectations((), (), "order")))
     assert refused(path).startswith(f"{path}: expect 'order' demands what the client needs")
     with Stage([path], Side.SERVER, Options(expect="lanes")) as stage:
-        assert [part.script.number for part in stage.unplayed()] == [1]
+        assert [session.number for session in stage.unplayed()] == [1]
 
 
 def test_every_redacted_value_of_ours_is_asked_for(tmp_path):

@@ -16,6 +16,7 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from duplexmock.core.connection import Connection
@@ -69,14 +70,16 @@ class LoopClock:
 
 
 class Call:
-    """One call: a Stream for the Play, and the far end, which says and hears."""
+    """One call: a Stream for the Play, and the far end, which says and hears; `line` are all of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: list[Call] | None = None, number: int = 1) -> None:
         self.lost: str | None = None
         self.is_refused = False
         self.is_closed = False
-        self.connection: Connection = CONNECTION
+        self.connection: Connection = replace(CONNECTION, number=number)
         self.stream_id = 1
+        self._line = line if line is not None else []
+        self._line.append(self)
         self.heard: list[Any] = []
         self.task: asyncio.Task[None] | None = None
         self._rows: list[Row] = []
@@ -124,7 +127,8 @@ class Call:
         self.heard.append(what)
         self._hearing.set()
         if isinstance(what, Loss):
-            self.lost = "as recorded"
+            for call in self._line:
+                call.goes("as recorded")
 
     async def receive(self, until_ns: int) -> Sequence[Row]:
         if not self._rows and self.lost is None:
@@ -173,13 +177,14 @@ class House:
         self.clock = LoopClock()
         self.play = Play(Repertoire(sources, side, repeat), side, self.clock, **(more or {}))
         self.calls: list[Call] = []
+        self._lines: dict[int, list[Call]] = {}
         self._coming = asyncio.Event()
 
     # The play is the server
 
-    def call(self, *said: Event) -> Call:
+    def call(self, *said: Event, connection: int = 1) -> Call:
         """Open a call, saying these at once."""
-        call = Call()
+        call = self._call(connection)
         call.says(*said) if said else None
         call.task = asyncio.get_running_loop().create_task(self.play.answer(call))
         self.calls.append(call)
@@ -194,7 +199,10 @@ class House:
         return [outcome for _, outcome in self.play.outcomes]
 
     def unplayed(self) -> list[int]:
-        return [part.script.number for part in self.play.unplayed()]
+        return [session.number for session in self.play.unplayed()]
+
+    def _call(self, connection: int) -> Call:
+        return Call(self._lines.setdefault(connection, []), connection)
 
     # The play is the client
 
@@ -203,7 +211,7 @@ class House:
         return asyncio.get_running_loop().create_task(self.play.perform(self._open))
 
     async def _open(self, part: Part) -> Call:
-        call = Call()
+        call = self._call(part.connection)
         self.calls.append(call)
         self._coming.set()
         return call

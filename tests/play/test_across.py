@@ -8,16 +8,34 @@ import random
 
 import pytest
 
-from duplexmock.core.events import Event, Side
+from duplexmock.core.events import Event, Side, side_of
 from duplexmock.core.player import Across
 from duplexmock.core.session import Session
 from duplexmock.play.across import Heard, edges
+from duplexmock.play.repertoire import Repertoire
 from tests.play.live import Call, House, source, verdicts, virtual
-from tests.playbook import ANSWER, CANCEL, HALF_CLOSE, HEADER, MS, OK, After, Playbook, ask, header, recorded, reply, script
+from tests.playbook import (
+    ANSWER,
+    CANCEL,
+    HALF_CLOSE,
+    HEADER,
+    MS,
+    OK,
+    After,
+    Playbook,
+    ask,
+    header,
+    recorded,
+    reply,
+    script,
+)
 
 
 def found(session: Session, *others: Session, side: Side = Side.SERVER) -> tuple[Across, ...]:
-    return edges(session, side, [Heard(each, side.other) for each in (session, *others)])
+    heard = Heard(side.other)
+    for each in (session, *others):
+        heard.add(each)
+    return edges(session, heard)
 
 
 WATCH = recorded((0, HEADER), (1, ANSWER), (20, reply("put")), (40, reply("put")), number=1)
@@ -63,6 +81,61 @@ def test_a_session_does_not_wait_for_itself_nor_for_what_came_later() -> None:
 
 def test_an_edge_says_what_it_waits_for() -> None:
     assert str(found(WATCH, PUT)[0]) == "ClientHalfClose of session 2"
+
+
+def test_what_nothing_can_have_waited_for_is_forgotten() -> None:
+    heard = Heard(Side.CLIENT)
+    kept: list[int] = []
+    for number in range(1, 200):
+        session = recorded((10 * number, HEADER), (10 * number + 1, ask("a")), (10 * number + 2, OK), number=number)
+        heard.forget_before(10 * number * MS)
+        heard.add(session)
+        edges(session, heard)
+        kept.append(len(heard))
+
+    assert max(kept) <= 6
+
+
+def plainly(session: Session, others: list[Session], side: Side) -> list[tuple[int, int, int]]:
+    """Find the edges by looking at all events of all calls for each event: position, session, count."""
+    edges: list[tuple[int, int, int]] = []
+    position, previous = 0, None
+    for entry in session.entries:
+        if side_of(entry.event) is not side:
+            previous = entry
+            continue
+        after_ns = previous.at_ns if previous else -1
+        best: tuple[int, int, int] | None = None
+        for other in others:
+            count = 0
+            for each in other.entries:
+                if side_of(each.event) is side:
+                    continue
+                count += 1
+                if other is session or not after_ns < each.at_ns <= entry.at_ns:
+                    continue
+                # The latest; of those at one time the first session's, and of that the last.
+                if best is None or each.at_ns > best[0] or (each.at_ns, other.number) == best[:2]:
+                    best = each.at_ns, other.number, count
+        if best is not None and (previous is None or side_of(previous.event) is side):
+            edges.append((position, *best[1:]))
+        position, previous = position + 1, entry
+    return edges
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_what_is_found_while_reading_is_what_is_found_with_all_in_view(seed: int) -> None:
+    chance = random.Random(seed)
+    sessions = []
+    for number, begin_ms in enumerate(sorted(chance.choices(range(40), k=chance.randint(1, 12))), 1):
+        times = sorted(chance.choices(range(begin_ms, begin_ms + chance.choice((3, 30))), k=chance.randint(0, 12)))
+        events = [chance.choice((ask("a"), reply("a"))) for _ in times]
+        sessions.append(recorded((begin_ms, HEADER), *zip(times, events, strict=True), number=number))
+
+    for side in Side:
+        for part in Repertoire([source(*sessions, side=side)], side):
+            expected = plainly(sessions[part.script.number - 1], sessions, side)
+            assert [(edge.position, edge.number, edge.count) for edge in part.edges] == expected
 
 
 # A chat room of two, in which everybody hears everything

@@ -143,6 +143,23 @@ def test_sessions_are_chosen(fixture: Any, options: dict[str, Any], numbers: lis
     assert [part.script.number for part in planned(fixture(*THREE), **options)] == numbers
 
 
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [({}, [1, 2, 3]), ({"sessions": [3, 1, 3]}, [1, 3]), ({"methods": ["/a.B/*"], "repeat": 2}, [3, 3])],
+)
+def test_what_was_not_played_is_known_without_reading(
+    fixture: Any, options: dict[str, Any], numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, asked = fixture(*THREE), Options(**options)
+    for reads in ("session", "sessions"):
+        monkeypatch.setattr(Fixture, reads, None)
+    from_it = source(it, "it.duplex", Side.SERVER, asked, Plain())
+
+    methods = {1: METHOD, 2: METHOD, 3: "/a.B/C"}
+    unplayed = Repertoire([from_it], Side.SERVER, asked.repeat).unplayed()
+    assert [*unplayed] == [("it.duplex", number, methods[number]) for number in numbers]
+
+
 def test_a_session_that_is_not_there_is_refused_before_anything_is_played(fixture: Any) -> None:
     it = fixture(*THREE)
 

@@ -153,6 +153,8 @@ def test_binds_to_one_place_do_not_feed_each_other():
 def test_a_value_crosses_calls_but_a_call_believes_itself_first():
     play = _bindings(f"{CHAT}>1={CHAT}<1")
     one, other, third = play.of_call(), play.of_call(), play.of_call()
+    one.share()
+    other.share()
     _learn(one, chat_message("id", ""), chat_message("one", ""), CHAT)
     _learn(other, chat_message("id", ""), chat_message("other", ""), CHAT)
 
@@ -161,9 +163,54 @@ def test_a_value_crosses_calls_but_a_call_believes_itself_first():
     assert said == [chat_message(text, "").SerializeToString() for text in ("one", "other", "other", "other")]
 
 
+def test_what_a_call_learns_is_its_own_until_it_is_shared():
+    play = _bindings(f"{CHAT}>1={CHAT}<1")
+    one, other = play.of_call(), play.of_call()
+    payload = chat_message("id", "").SerializeToString()
+    _learn(one, chat_message("id", ""), chat_message("one", ""), CHAT)
+    assert _say(one, chat_message("id", "")) == chat_message("one", "").SerializeToString()
+    assert other.bound(CHAT, SERVER, payload) is payload
+
+    one.share()
+    _learn(one, chat_message("more", ""), chat_message("two", ""), CHAT)
+
+    said = [_say(bindings, chat_message(text, "")) for bindings in (other, play) for text in ("id", "more")]
+    assert said == [chat_message(text, "").SerializeToString() for text in ("one", "two", "one", "two")]
+
+
+def test_what_is_withdrawn_is_as_it_was_before():
+    play = _bindings(f"{CHAT}>1={CHAT}<1")
+    first, wrong = play.of_call(), play.of_call()
+
+    def said():
+        return [_say(play, chat_message(text, "")) for text in ("id", "more")]
+
+    def messages(*texts):
+        return [chat_message(text, "").SerializeToString() for text in texts]
+
+    first.share()
+    _learn(first, chat_message("id", ""), chat_message("one", ""), CHAT)
+    _learn(wrong, chat_message("id", ""), chat_message("two", ""), CHAT)
+    wrong.share()
+    _learn(wrong, chat_message("id", ""), chat_message("three", ""), CHAT)
+    _learn(wrong, chat_message("more", ""), chat_message("four", ""), CHAT)
+    assert said() == messages("three", "four")
+
+    wrong.withdraw()
+    assert said() == messages("one", "more")
+    wrong.share()
+    assert said() == messages("three", "four")
+    _learn(first, chat_message("id", ""), chat_message("five", ""), CHAT)
+    wrong.withdraw()
+    wrong.withdraw()
+    assert said() == messages("five", "more")
+
+
 def test_a_value_that_came_as_recorded_overrides_what_another_call_said():
     play = _bindings(f"{CHAT}>1={CHAT}<1")
-    _learn(play.of_call(), chat_message("id", ""), chat_message("one", ""), CHAT)
+    one = play.of_call()
+    one.share()
+    _learn(one, chat_message("id", ""), chat_message("one", ""), CHAT)
     same = play.of_call()
     _learn(same, chat_message("id", ""), chat_message("id", ""), CHAT)
 

@@ -252,7 +252,7 @@ def test_a_frame_that_somebody_reads_is_held_up_to_a_limit() -> None:
     ]
     with pytest.raises(ProtocolError) as caught:
         Reading().read(frame(FrameType.GOAWAY, 0, 0, bytes(MAX_HELD_BYTES + 1))[:HEAD_BYTES])
-    assert str(caught.value) == "a GOAWAY frame of 131073 bytes, more than 131072"
+    assert str(caught.value) == "a GOAWAY frame of 262145 bytes, more than 262144"
 
 
 # Errors

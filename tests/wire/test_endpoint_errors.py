@@ -147,12 +147,20 @@ def test_what_ends_a_clients_connection(octets: bytes, code: ErrorCode, reason: 
     assert (endpoint.failed.code, endpoint.failed.reason[: len(reason)]) == (code, reason)
 
 
-@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", PREFACE[:10] + b"x"])
-def test_a_bad_preface_ends_the_connection(first: bytes) -> None:
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (b"GET / HTTP/1.1\r\n", "but HTTP/1.1"),
+        (b"\x16\x03\x01", "but TLS"),
+        (PREFACE[:10] + b"x", "but HTTP/1.1"),
+        (b"\0\0", "and not HTTP/2"),
+    ],
+)
+def test_a_bad_preface_ends_the_connection(first: bytes, what: str) -> None:
     endpoint = Endpoint(Side.SERVER)
     endpoint.receive(first)
     assert endpoint.failed is not None
-    assert endpoint.failed.reason == "the client does not begin with HTTP/2's preface"
+    assert endpoint.failed.reason == f"the client's first bytes are not HTTP/2's preface, {what}"
 
 
 def test_settings_come_first() -> None:

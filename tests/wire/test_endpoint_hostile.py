@@ -42,8 +42,8 @@ def announced(length: int) -> bytes:
     return data(1, b"\0" + length.to_bytes(4, "big"))
 
 
-LONG_BLOCK = "a header block of more than 65536 bytes"
-LONG_LIST = "a header list of more than 65536 bytes"
+LONG_BLOCK = "a header block of more than 262144 bytes"
+LONG_LIST = "a header list of more than 262144 bytes"
 case = pytest.param
 CALM = ErrorCode.ENHANCE_YOUR_CALM
 FLOODS = [

@@ -676,7 +676,7 @@ FAULTS: dict[str, tuple[Talk, str]] = {
             frame(FrameType.CONTINUATION, 0, 3, bytes(MAX_BLOCK_BYTES - 100)),
             frame(FrameType.CONTINUATION, 0, 3, b"\0"),
         ),
-        "the client's bytes cannot be read: a header block of more than 131072 bytes",
+        "the client's bytes cannot be read: a header block of more than 262144 bytes",
     ),
     "a header block that is as long as may be, of too many fields": (
         opened().client(
@@ -702,8 +702,8 @@ FAULTS: dict[str, tuple[Talk, str]] = {
         "the server's bytes cannot be read: a GOAWAY frame of 7 bytes instead of at least 8",
     ),
     "too long a frame": (
-        opened().client(frame(FrameType.SETTINGS, 0, 0, bytes(131_076))),
-        "the client's bytes cannot be read: a SETTINGS frame of 131076 bytes, more than 131072",
+        opened().client(frame(FrameType.SETTINGS, 0, 0, bytes(262_146))),
+        "the client's bytes cannot be read: a SETTINGS frame of 262146 bytes, more than 262144",
     ),
 }
 FAULT = pytest.mark.parametrize(("talk", "fault"), FAULTS.values(), ids=FAULTS.keys())
