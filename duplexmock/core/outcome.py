@@ -16,7 +16,7 @@ class Mismatch:
 
     `sentence` says it. `side` is the peer that did it or failed to, `position` where in its lane, from 0, `messages`
     how many it had sent before. `expected` is None where no more events were, `actual` is None where nothing came.
-    `at_ns` is when, and `entries` how many entries of the session come before.
+    `at_ns` is when, `entries` how many entries of the session come before, and `header` the expected one of its side.
     """
 
     sentence: str
@@ -28,6 +28,7 @@ class Mismatch:
     actual: Event | None = None
     differences: tuple[Difference, ...] = ()
     entries: int = 0
+    header: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from duplexmock.core.events import (
     ClientHeader,
     Event,
     Reset,
+    ServerHeader,
     ServerTrailer,
     Side,
 )
@@ -368,8 +369,18 @@ class Player:
         ):
             self._unjudged += 1
             return
+        if is_behind and not isinstance(event, Cancel) and self._has_its_last_turn():
+            self._unjudged += 1  # it crosses our last word, which was to be said at once
+            return
         deadline = self._deadline_at(now_ns) if isinstance(event, Cancel) else ""
         self._fail(verdict.out_of_turn(self._expected(), event, deadline), now_ns, event)
+
+    def _has_its_last_turn(self) -> bool:
+        """Tell whether all that is left of our lane, its last word included, may be said now."""
+        if not self._pace.is_unbounded or not isinstance(self._own[-1].event, _LAST_WORDS):
+            return False
+        waits = any(self._reached(edge) is None for position, edge in self._edges.items() if position >= self._sent)
+        return not waits and bisect_right(self._terms.gate, self._came, self._sent) == len(self._own)
 
     def _ready(self, now_ns: int) -> tuple[int, int | None]:
         """Return up to where our lane may be said now, and when the next event is due if only its time is missing."""
@@ -488,6 +499,7 @@ class Player:
             actual,
             differences,
             self._came + self._sent + self._unjudged,
+            next((step.event for step in self._peer if isinstance(step.event, ClientHeader | ServerHeader)), None),
         )
 
     def _stall(self) -> str:

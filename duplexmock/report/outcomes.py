@@ -113,7 +113,7 @@ def _played(outcome: Outcome, mismatch: Mismatch, reader: Reader) -> Iterator[tu
 def _expected(outcome: Outcome, mismatch: Mismatch, reader: Reader) -> tuple[str, ...]:
     if mismatch.expected is None:
         return ("expected nothing more",) if mismatch.actual is not None and outcome.number else ()
-    what, details = event_line(outcome.method, mismatch.expected, mismatch.messages, reader)
+    what, details = event_line(outcome.method, mismatch.expected, mismatch.messages, reader, header=mismatch.header)
     return (f"expected {what}", *details)
 
 

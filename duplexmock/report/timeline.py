@@ -82,18 +82,27 @@ def timeline(session: Session, reader: Reader, limit: int = DEFAULT_LIMIT) -> It
 
 
 def event_line(
-    method: str, event: Event, messages_before: int, reader: Reader, limit: int = DEFAULT_LIMIT
+    method: str,
+    event: Event,
+    messages_before: int,
+    reader: Reader,
+    limit: int = DEFAULT_LIMIT,
+    header: Event | None = None,
 ) -> tuple[str, tuple[str, ...]]:
     """Return what a line says of an event that did not take place: its name, and the details.
 
-    `messages_before` are those of its lane that came before it.
+    `messages_before` are those of its lane that came before it, `header` is the lane's header, which says how its
+    messages are compressed.
     """
     name = event_name(event)
     match event:
         case ClientHeader(_, metadata) | ServerHeader(metadata):
             told: tuple[str, ...] = (metadata_line(metadata, limit),)
         case ClientMessage(payload) | ServerMessage(payload):
-            content = Contents(method, reader).see(event)
+            contents = Contents(method, reader)
+            if header is not None:
+                contents.see(header)
+            content = contents.see(event)
             assert content is not None
             name = f"{name} #{messages_before + 1}"
             told = line(content.reading, limit), _compression(content, payload, limit)

@@ -1033,3 +1033,25 @@ def ended(recording: Script, client: int, server: int) -> bool:
 def test_steps_of_messages_carry_their_row() -> None:
     assert Step(ask("a")).row == (row_of(ask("a"))[0], 0, b"a")
     assert Step(HEADER).row is None
+
+
+REFUSED = ServerTrailer(Status(Code.UNIMPLEMENTED, "no such method"), GRPC_ANSWER)
+
+
+@pytest.mark.parametrize("more", [(ask("a"),), (HALF_CLOSE,), (ask("a"), ask("b"), HALF_CLOSE)])
+def test_what_comes_with_the_event_that_lets_us_say_our_last_word_crosses_it(more: tuple[Event, ...]) -> None:
+    one = script(HEADER, REFUSED)
+    player = Player(one, Side.SERVER, terms(one, Side.SERVER), by_bytes)
+    player.received([row_of(HEADER), *map(row_of, more)], 0)
+    assert player.next(0) == Send((Step(REFUSED, 1 * MS),), 0)
+    assert player.next(0) == Done()
+    assert player.outcome(CONNECTION, 1).agreed
+
+
+def test_a_cancel_does_not_cross_what_was_not_said() -> None:
+    one = script(HEADER, REFUSED)
+    player = Player(one, Side.SERVER, terms(one, Side.SERVER), by_bytes)
+    player.received([row_of(HEADER), row_of(CANCEL)], 0)
+    mismatch = player.outcome(CONNECTION, 1).mismatch
+    assert mismatch is not None
+    assert mismatch.sentence == "The client cancelled the call (CANCEL); in the recording nothing more comes from the client."
