@@ -54,7 +54,8 @@ def _reader(file: str, fixture: Fixture, descriptors: Descriptors | None) -> Rea
         try:
             known.append(Descriptors(fixture.descriptors))
         except ScriptError as exc:
-            raise FixtureError(f"{file}: descriptors: {exc}; the file is damaged or was edited by hand") from exc
+            place = "the header" if fixture.header.descriptors else "the upstream's descriptors"
+            raise FixtureError(f"{file}: {place}: {exc}; the file is damaged or was edited by hand") from exc
     return Reader(*known)
 
 

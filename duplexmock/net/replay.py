@@ -72,7 +72,9 @@ class Replay:
             failures.append(failure)
         finally:
             background.close()
-            report = "\n".join(filter(None, (*self._server.unreadable, self._stage.report())))
+            report = self._stage.report()
+            if report:
+                report = "\n".join((*self._server.unreadable, report))
             self._stage.close()
         if exc is not None:
             # The test's own exception stays the first thing shown; often it is what the verdict explains.

@@ -70,6 +70,7 @@ SAID = [
             "passed_calls": 0,
             "foreign": 0,
             "foreign_streams": 0,
+            "unreadable": 0,
             "client_messages": 1,
             "server_messages": 1_000_000,
             "client_bytes": 999,

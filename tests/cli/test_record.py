@@ -172,13 +172,13 @@ def test_an_address_that_is_taken(out, upstream):
 
 def test_expectations_and_descriptors_go_into_the_fixture(tmp_path, out, upstream):
     (tmp_path / "set.pb").write_bytes(set_of(chat_file()))
-    options = ["--ignore", "a.b", "--ignore", "c", "--bind", "a.id=b.id=c", "--expect", "order"]
+    options = ["--ignore", "a.B.c", "--ignore", "metadata:c", "--bind", "a.B.id=b.C.id", "--expect", "order"]
     code, _, stderr = run(
         "record", upstream, "--out", out, *options, "--descriptors", tmp_path / "set.pb", "--quiet", "--", *CLIENT
     )
     assert (code, stderr) == (0, "")
     header, _ = read(out)
-    assert header.expectations == Expectations(("a.b", "c"), (("a.id", "b.id=c"),), "order")
+    assert header.expectations == Expectations(("a.B.c", "metadata:c"), (("a.B.id", "b.C.id"),), "order")
     assert header.descriptors == set_of(chat_file())
     assert (
         "ClientMessage #1  {sender: 'Client', message: 'Hi there! Message 0', timestamp: 1795348800}"

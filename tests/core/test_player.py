@@ -1054,4 +1054,6 @@ def test_a_cancel_does_not_cross_what_was_not_said() -> None:
     player.received([row_of(HEADER), row_of(CANCEL)], 0)
     mismatch = player.outcome(CONNECTION, 1).mismatch
     assert mismatch is not None
-    assert mismatch.sentence == "The client cancelled the call (CANCEL); in the recording nothing more comes from the client."
+    assert mismatch.sentence == (
+        "The client cancelled the call (CANCEL); in the recording nothing more comes from the client."
+    )

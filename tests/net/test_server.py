@@ -235,7 +235,7 @@ def settings_flood() -> Iterator[bytes]:
 HOSTILE = {
     "no preface": iter([b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"]),
     "a header block that is too long": iter(
-        [OPENING + talk.frame(1, 0, 1, b"\0" * 16_000) + talk.frame(9, 0, 1, b"\0" * 16_000) * 5]
+        [OPENING + talk.frame(1, 0, 1, b"\0" * 16_000) + talk.frame(9, 0, 1, b"\0" * 16_000) * 17]
     ),
     "continuation without end": endless_continuation(),
     "rapid resets": rapid_resets(),
