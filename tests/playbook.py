@@ -40,13 +40,15 @@ from duplexmock.core.events import (
 )
 from duplexmock.core.matching import Difference, match_events
 from duplexmock.core.metadata import Metadata
+from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.order import Order
 from duplexmock.core.outcome import Outcome
-from duplexmock.core.player import Across, Do, Done, Player, Send, Terms, Wait
+from duplexmock.core.player import Player
 from duplexmock.core.rows import Row, RowKind
 from duplexmock.core.script import Loss, Parting, Script
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, ErrorCode, Status
+from duplexmock.core.terms import Across, Terms
 
 # What is said
 

@@ -17,10 +17,9 @@ The hot path is a run of messages that are the expected ones byte for byte: a co
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from duplexmock.core import verdict
@@ -38,74 +37,14 @@ from duplexmock.core.events import (
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import Difference, Matcher
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
+from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome, Unreached
 from duplexmock.core.pace import Pace
 from duplexmock.core.rows import Row, RowKind, event_of
 from duplexmock.core.script import Loss, Parting, Script, Step, is_deadline_ending
 from duplexmock.core.status import Code, ErrorCode, Status
+from duplexmock.core.terms import Across, Terms
 from duplexmock.core.verdict import Expected
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Say the events of these now; `start` is the place of the first in our lane, None where they are not of it."""
-
-    steps: Sequence[Step]
-    start: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Do:
-    """Do to the connection what the recording saw done to it."""
-
-    what: Loss | Parting
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Give `received` what has come, at this time at the latest: an empty run then."""
-
-    until_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """It is over: ask for the `outcome`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Across:
-    """Our event at `position` of our lane waits until `count` events of `side` were seen in session `number`.
-
-    `at_ns` is when the recording saw the last of them, `name` what that one is called.
-    """
-
-    position: int
-    number: int
-    side: Side
-    count: int
-    at_ns: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} of session {self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a script is played: the waits of our lane, what is demanded of the peer's, and the pace.
-
-    `gate` and `need` are as long as their lanes. `evidence` says why `need` and `gate` are believed. `speed` 1 is as
-    recorded, 2 twice as fast, infinity as soon as the order allows. The peer has `timeout_ns` for each of its events,
-    and, unless it is strict, what it took in the recording on top.
-    """
-
-    gate: tuple[int, ...]
-    need: tuple[int, ...]
-    speed: float = math.inf
-    timeout_ns: int = 10_000_000_000
-    is_timeout_strict: bool = False
-    evidence: str = "seen, not learned"
 
 
 class Player:

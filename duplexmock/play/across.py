@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from duplexmock.core import verdict
 from duplexmock.core.events import Event, Side, side_of
-from duplexmock.core.player import Across
 from duplexmock.core.session import Session
+from duplexmock.core.terms import Across
 
 
 class Heard:

@@ -12,9 +12,9 @@ from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Si
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.method import is_chosen
 from duplexmock.core.order import Order
-from duplexmock.core.player import Terms
 from duplexmock.core.script import Script
 from duplexmock.core.session import Session
+from duplexmock.core.terms import Terms
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.play.repertoire import Reading, Source
 from duplexmock.store.fixture import Fixture

@@ -27,10 +27,12 @@ from duplexmock.core.events import ClientHeader, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
+from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome
-from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
+from duplexmock.core.player import Player
 from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.status import Code, Status
+from duplexmock.core.terms import Across
 from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
 from duplexmock.play.stream import Clock, Prepare, Stream
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from duplexmock.core.events import ClientHeader, Event, Side
 from duplexmock.core.matching import Matcher
-from duplexmock.core.player import Across, Terms
 from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Session
+from duplexmock.core.terms import Across, Terms
 from duplexmock.play.across import Heard, edges
 
 

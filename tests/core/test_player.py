@@ -29,11 +29,13 @@ from duplexmock.core.events import (
 )
 from duplexmock.core.matching import Difference
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
+from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Unreached
-from duplexmock.core.player import Across, Do, Done, Player, Send, Wait
+from duplexmock.core.player import Player
 from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
+from duplexmock.core.terms import Across
 from tests.playbook import (
     ANSWER,
     CANCEL,

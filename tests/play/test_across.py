@@ -9,8 +9,8 @@ import random
 import pytest
 
 from duplexmock.core.events import Event, Side, side_of
-from duplexmock.core.player import Across
 from duplexmock.core.session import Session
+from duplexmock.core.terms import Across
 from duplexmock.play.across import Heard, edges
 from duplexmock.play.repertoire import Repertoire
 from tests.play.live import Call, House, source, verdicts, virtual

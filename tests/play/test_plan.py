@@ -11,9 +11,9 @@ import pytest
 
 from duplexmock.core.events import ClientHalfClose, ClientHeader, ServerHeader, ServerTrailer, Side
 from duplexmock.core.metadata import Metadata
-from duplexmock.core.player import Terms
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, Status
+from duplexmock.core.terms import Terms
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.play.plan import Options, check_chosen, find, metadata_value, source, terms
 from duplexmock.play.repertoire import Repertoire

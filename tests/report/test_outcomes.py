@@ -18,10 +18,10 @@ from duplexmock.core.events import (
 )
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.outcome import Mismatch, Outcome
-from duplexmock.core.player import Across
 from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
+from duplexmock.core.terms import Across
 from duplexmock.report.outcomes import Tally, agreed_line, heading, mismatch_lines, tally
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.matching import CallMatcher, Payloads

@@ -1,0 +1,35 @@
+"""What a Player wants done next, by whoever runs it: Send, Do, Wait or Done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from duplexmock.core.script import Loss, Parting, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say the events of these now; `start` is the place of the first in our lane, None where they are not of it."""
+
+    steps: Sequence[Step]
+    start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Do to the connection what the recording saw done to it."""
+
+    what: Loss | Parting
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Give `received` what has come, at this time at the latest: an empty run then."""
+
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is over: ask for the `outcome`."""

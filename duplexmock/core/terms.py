@@ -1,0 +1,43 @@
+"""On which terms a script is played: what our events wait for, what is demanded of the peer's, and at which pace."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from duplexmock.core.events import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """Our event at `position` of our lane waits until `count` events of `side` were seen in session `number`.
+
+    `at_ns` is when the recording saw the last of them, `name` what that one is called.
+    """
+
+    position: int
+    number: int
+    side: Side
+    count: int
+    at_ns: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} of session {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a script is played: the waits of our lane, what is demanded of the peer's, and the pace.
+
+    `gate` and `need` are as long as their lanes. `evidence` says why `need` and `gate` are believed. `speed` 1 is as
+    recorded, 2 twice as fast, infinity as soon as the order allows. The peer has `timeout_ns` for each of its events,
+    and, unless it is strict, what it took in the recording on top.
+    """
+
+    gate: tuple[int, ...]
+    need: tuple[int, ...]
+    speed: float = math.inf
+    timeout_ns: int = 10_000_000_000
+    is_timeout_strict: bool = False
+    evidence: str = "seen, not learned"
