@@ -1,17 +1,22 @@
 """The chat programs that demo, fixtures and documentation use."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
+from chat_app import chat_pb2
 from chat_app.chat_pb2 import ChatMessage
 from chat_app.chat_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
 from chat_app.client import Heard, Talk, chat, chat_sync
 from chat_app.server import AckServicer, ChatServicer
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from tests.peers.programs import command, run, serving
+from tests.peers.programs import ROOT, command, run, serving
 
 TALK = Talk(count=3, interval_s=0.0, deadline_s=20.0, clock=lambda: 7.9)
 
@@ -106,3 +111,15 @@ def test_a_client_exits_with_0_if_the_call_ended_as_it_should(flags: list[str]) 
 
     assert (right.lines, right.exit_code) == (("> half-close", "ended: OK"), 0)
     assert (wrong.lines, wrong.exit_code) == (("> half-close", "ended: OK"), 1)
+
+
+def test_the_stubs_are_those_of_the_proto_file(tmp_path: Path) -> None:
+    written = tmp_path / "set.pb"
+    compiler = [sys.executable, "-m", "grpc_tools.protoc", f"-Ichat_app={ROOT / 'proto'}"]
+    subprocess.run([*compiler, f"--descriptor_set_out={written}", "chat_app/chat.proto"], check=True)
+    (compiled,) = FileDescriptorSet.FromString(written.read_bytes()).file
+    stub = FileDescriptorProto.FromString(chat_pb2.DESCRIPTOR.serialized_pb)
+    for message in compiled.message_type:
+        for field in message.field:
+            field.ClearField("json_name")
+    assert stub == compiled
