@@ -18,16 +18,16 @@ FOLDER = ROOT / "build" / "lowest"
 
 def environment() -> Path:
     """Make the environment if it is not there, and return its interpreter."""
-    project = (ROOT / "pyproject.toml").read_bytes()
+    project = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes()
     made_for = FOLDER / "made-for"
     wanted = f"{sys.version} {hashlib.sha256(project).hexdigest()}"
     python = FOLDER / "bin" / "python"
     if made_for.exists() and made_for.read_text() == wanted:
         return python
     venv.create(FOLDER, clear=True, with_pip=True)
-    declared = tomllib.loads(project.decode())
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lowest = [requirement.replace(">=", "==") for requirement in declared["project"]["dependencies"]]
-    for_tests = [need for need in declared["dependency-groups"]["dev"] if need.startswith(("h2", "grpc"))]
+    for_tests = [need for need in declared["dependency-groups"]["dev"] if need.startswith(("build", "h2", "grpc"))]
     install = [python, "-m", "pip", "install", "--quiet"]
     subprocess.run([*install, *lowest, *for_tests], check=True)
     subprocess.run([*install, "--no-deps", "--editable", str(ROOT)], check=True)

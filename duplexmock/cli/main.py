@@ -41,10 +41,19 @@ class _Commands(click.Group):
             raise _Refusal(str(exc)) from exc
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="duplexmock %(version)s")
-def duplexmock() -> None:
+@click.pass_context
+def duplexmock(context: click.Context) -> None:
     """Record, replay, script and explore duplex gRPC calls."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 def run() -> None:

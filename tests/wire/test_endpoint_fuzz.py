@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from contextlib import suppress
 from operator import itemgetter
 
 import h2.config
@@ -152,7 +153,9 @@ class Conversation:
                 self.ours.release(stream)
             case "reset":
                 self.gone.add(stream)
-                self.ours.send(stream, [Cancel(8) if self.role is Side.CLIENT else Reset(8)])
+                # A client may cancel behind its half-close; a server's trailer was its last word.
+                if self.role is Side.CLIENT or "end" not in begun:
+                    self.ours.send(stream, [Cancel(8) if self.role is Side.CLIENT else Reset(8)])
                 self.ours.reset(stream, 8)
             case "answer" if "answer" not in begun:
                 begun.add("answer")
@@ -170,7 +173,8 @@ class Conversation:
                 self._acknowledge(stream)
             case "abandon":
                 self.gone.add(stream)
-                self.theirs.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+                with suppress(h2.exceptions.StreamClosedError):  # both sides have ended, and h2 knows it
+                    self.theirs.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
             case "priority":
                 self.theirs.prioritize(stream, weight=3) if self.role is Side.SERVER else None
 
