@@ -100,19 +100,29 @@ class Direction:
         glance, lanes, message, append = SMALL.unpack_from, self._lanes, self._message, rows.append
         end = len(chunk)
         last = end - SMALL_BYTES
-        longest = self._max_frame_bytes
+        longest = self._max_frame_bytes - PREFIX_BYTES
+        # Frames of one stream come in runs: its lane is looked up once (bench: `60 B on 1 stream: recorded`).
+        current, lane, call = _NOBODY, None, 0
         while position <= last:
             head, flags, stream_id, compressed, length = glance(chunk, position)
-            if not flags and stream_id in lanes:
-                lane = lanes[stream_id]
-                size = length + PREFIX_BYTES
-                if head == size << 8 and lane.between and size <= longest:
-                    stop = position + HEAD_BYTES + size
-                    if stop <= end:
-                        append((message, lane.call, compressed, chunk[position + SMALL_BYTES : stop]))
-                        lane.glanced_bytes += size
-                        position = stop
-                        continue
+            if stream_id != current:
+                current, lane = stream_id, lanes.get(stream_id)
+                call = 0 if lane is None else lane.call
+            if lane is not None and not flags:
+                start = position + SMALL_BYTES
+                stop = start + length
+                if head == (length + PREFIX_BYTES) << 8 and stop <= end and lane.between and length <= longest:
+                    append((message, call, compressed, chunk[start:stop]))
+                    lane.glanced_bytes += length + PREFIX_BYTES
+                    position = stop
+                    continue
+                start = position + HEAD_BYTES
+                stop = start + (head >> 8)
+                if head & 0xFF == DATA and stop <= end and lane.passes_on(head >> 8):
+                    lane.take(chunk, start, stop, rows)
+                    position = stop
+                    continue
+            current = _NOBODY
             position = self._frame(chunk, position, rows)
             if self._block_stream is not None:
                 position = self._rest_of_block(chunk, position, rows)
