@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import grpc
 import grpc.aio
 
-from bench.conversations import CHAT, PUSH, chat_message
+from bench.messages import CHAT, PUSH, chat_message
 
 
 async def chat(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:

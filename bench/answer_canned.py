@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from bench.conversations import PUSH, chat_message
+from bench.messages import PUSH, chat_message
 from duplexmock.core.events import ServerHeader, ServerTrailer, Side
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, Status

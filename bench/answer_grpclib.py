@@ -13,7 +13,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import CodecBase
 from grpclib.server import Server
 
-from bench.conversations import CHAT, PUSH, chat_message
+from bench.messages import CHAT, PUSH, chat_message
 
 
 class Raw(CodecBase):

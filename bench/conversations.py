@@ -1,6 +1,6 @@
 """The conversations that are replayed, and the fixtures of them: what bench/load's jobs say, byte for byte.
 
-Chat messages have 60 bytes and their number in them. In an echo each reply waits for its request, as a recording of an
+In an echo each reply waits for its request, as a recording of an
 echo server has it; the requests of a client that floods wait for nothing.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bench.messages import CHAT, PUSH, STAMP, chat_message
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import ClientHalfClose, ClientHeader, ServerHeader, ServerTrailer
 from duplexmock.core.rows import Row, RowKind
@@ -17,19 +18,9 @@ from duplexmock.store.header import Header
 from duplexmock.store.writer import Writer
 from duplexmock.wire.fields import GRPC_ANSWER, GRPC_REQUEST
 
-CHAT = "/chat.ChatService/Chat"
-PUSH = "/push.PushService/Push"
-STAMP = 1_795_348_800
-OTHER_STAMP = STAMP + 1
-
 Batch = tuple[int, Sequence[Row]]
 Said = Callable[[int], Iterator[Batch]]
 """One call of this number: its reads, with their times from its beginning."""
-
-
-def chat_message(number: int, stamp: int = STAMP) -> bytes:
-    """Return a chat.ChatMessage (proto/chat.proto) of 60 bytes."""
-    return b"\x0a\x06Client\x12\x2cmessage %08d%s\x18%s" % (number, b"." * 28, _varint(stamp))
 
 
 def echo(messages: int) -> Said:
@@ -89,12 +80,3 @@ def _ending(call: int) -> list[Row]:
 
 def _trailer(call: int) -> Row:
     return RowKind.SERVER_TRAILER, call, ServerTrailer(Status(Code.OK))
-
-
-def _varint(value: int) -> bytes:
-    octets = bytearray()
-    while value > 0x7F:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)

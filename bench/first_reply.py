@@ -14,7 +14,7 @@ import sys
 import time
 
 import duplexmock
-from bench.conversations import CHAT, chat_message
+from bench.messages import CHAT, chat_message
 from duplexmock.core.events import ClientHeader
 from duplexmock.wire import framing
 from duplexmock.wire.fields import GRPC_REQUEST, HeaderWriter, request_fields

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.conversations import STAMP
+from bench.messages import STAMP
 from bench.processes import ROOT, BenchError, Process, started
 
 PROGRAM = ROOT / "build" / "bench-load"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -79,10 +79,19 @@ class Process:
 
 
 @contextmanager
-def started(name: str, command: Sequence[str]) -> Iterator[Process]:
-    """Run a command while the context lasts; then it is asked to end, and killed if it does not."""
+def started(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """Run a command while the context lasts; then it is asked to end, and killed if it does not.
+
+    `environment` is all of its environment, by default ours.
+    """
     popen = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
     )
     try:
         yield Process(popen, name)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from bench import starts
 from bench.answerers import Name, Part, answering, check
-from bench.conversations import OTHER_STAMP, STAMP, echo, push
+from bench.conversations import echo, push
 from bench.jobs import Answered, Load, loaded
+from bench.messages import OTHER_STAMP, STAMP
 from bench.rows import Row, Target, median_row, paired
 
 ROUNDS = 9

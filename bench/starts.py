@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -48,18 +49,22 @@ def _first_reply_rows(fixture: Path) -> Iterator[Row]:
 
 
 def _cold_start_rows(fixture: Path) -> Iterator[Row]:
+    """Both have their bytecode, as what is installed has: a round before the first one writes it."""
     write(fixture, echo(3), 1)
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(fixture.with_name("bytecode"))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     ours, theirs = [], []
-    for number in range(ROUNDS):
+    for number in range(-1, ROUNDS):
         both = [
             (ours, ["duplexmock", "replay", str(fixture), "--listen", "127.0.0.1:0"]),
             (theirs, ["bench.answer_aio"]),
         ]
         for times, module in both if number % 2 else reversed(both):
             begin = time.perf_counter()
-            with started(module[0], [sys.executable, "-m", *module]) as process:
+            with started(module[0], [sys.executable, "-m", *module], environment) as process:
                 listening_on(process)
-                times.append((time.perf_counter() - begin) * 1000)
+                if number >= 0:
+                    times.append((time.perf_counter() - begin) * 1000)
     yield median_row("`duplexmock replay` from a cold start to listening", ours, "ms")
     yield median_row("a grpc.aio server script from a cold start to listening", theirs, "ms")
     yield median_row("cold start: time, of grpc.aio", paired(ours, theirs), "times", Target("<=", 1))

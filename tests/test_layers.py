@@ -97,6 +97,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert [name for name in loaded if name.startswith("duplexmock.")] == ["duplexmock.version"]
 
 
+def test_a_replay_that_listens_has_loaded_nothing_that_reads_messages() -> None:
+    fixture = next(PACKAGE.parent.glob("fixtures/chat/*.duplex"))
+    program = (
+        "import sys, duplexmock, duplexmock.cli.replay\n"
+        "duplexmock.replay(sys.argv[1]).__enter__()\n"
+        "print(*sys.modules, sep='\\n')"
+    )
+    running = subprocess.run([sys.executable, "-c", program, fixture], capture_output=True, text=True, check=True)
+    loaded = running.stdout.split()
+    assert "duplexmock.play.reading" in loaded
+    assert [name for name in loaded if name in ("google.protobuf", "grpc", "rich", "duplexmock.schema.reader")] == []
+
+
 def every_import() -> list[Import]:
     found = [
         each

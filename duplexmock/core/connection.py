@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from duplexmock.core.events import Side
+from duplexmock.core.value import value
 
 
 class Closing(Enum):
@@ -17,7 +18,7 @@ class Closing(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settings:
     """One SETTINGS frame: pairs of identifier and value in their order (RFC 9113 section 6.5)."""
 
@@ -26,7 +27,7 @@ class Settings:
     values: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GoAway:
     """One GOAWAY frame (RFC 9113 section 6.8)."""
 
@@ -37,7 +38,7 @@ class GoAway:
     debug: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Closed:
     """The end: how, by whom (None: by the recorder), and why, in words for people."""
 
@@ -47,7 +48,7 @@ class Closed:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Connection:
     """What is known of a connection; times are ns from the recording's start, `closed` is None while it is open."""
 

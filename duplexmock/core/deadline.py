@@ -6,6 +6,8 @@ import re
 
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 
+_MOST = 99_999_999
+
 _NS = {"H": 3_600_000_000_000, "M": 60_000_000_000, "S": 1_000_000_000, "m": 1_000_000, "u": 1_000, "n": 1}
 
 
@@ -13,6 +15,15 @@ def timeout_ns(value: str) -> int | None:
     """Parse a `grpc-timeout` value into nanoseconds; None where it is not one."""
     match = _TIMEOUT.fullmatch(value)
     return int(match[1]) * _NS[match[2]] if match else None
+
+
+def timeout_value(ns: int) -> str:
+    """Write a `grpc-timeout` value that is no shorter, in ms where eight digits are enough for that."""
+    for unit in "mSMH":
+        value = -(-ns // _NS[unit])
+        if value <= _MOST:
+            return f"{value}{unit}"
+    return f"{_MOST}H"  # ten thousand years
 
 
 def is_up(timeout_ns: int, passed_ns: int) -> bool:

@@ -11,12 +11,12 @@ the table in call.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from duplexmock.core.deadline import timeout_ns
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.status import Status
+from duplexmock.core.value import value
 
 
 class Side(Enum):
@@ -34,7 +34,7 @@ class Side(Enum):
         return Side.SERVER if self is Side.CLIENT else Side.CLIENT
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientHeader:
     """The client opens the call; `metadata` is all but the pseudo-headers, `grpc-timeout` included, as it came."""
 
@@ -50,7 +50,7 @@ class ClientHeader:
         return timeout_ns(value) if isinstance(value, str) else None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientMessage:
     """One message of the client: the payload behind the 5-byte prefix, compressed where bit 0 of `flags` says so."""
 
@@ -58,19 +58,19 @@ class ClientMessage:
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientHalfClose:
     """The client sends no more messages (END_STREAM); the server may go on for as long as it likes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cancel:
     """The client gave the call up: RST_STREAM with `code`. A client's deadline looks the same on the wire."""
 
     code: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerHeader:
     """The server's initial metadata; `http_status` is `:status`."""
 
@@ -78,7 +78,7 @@ class ServerHeader:
     http_status: int = 200
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerMessage:
     """One message of the server; fields as in ClientMessage."""
 
@@ -86,7 +86,7 @@ class ServerMessage:
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerTrailer:
     """The server ends the call.
 
@@ -102,7 +102,7 @@ class ServerTrailer:
     reset_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reset:
     """The server gave the call up without trailers: RST_STREAM with `code`."""
 

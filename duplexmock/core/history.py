@@ -6,7 +6,8 @@ A Session is made of it when somebody asks. Rows stay rows, and stretches of our
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Cancel, ClientHeader, Event, Reset, ServerTrailer
@@ -15,16 +16,14 @@ from duplexmock.core.script import Step
 from duplexmock.core.session import Ended, Entry, Session
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """What came in one read."""
 
     at_ns: int
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What we said at once; `start` is its place in our lane, None where it is not of the script."""
 
     at_ns: int

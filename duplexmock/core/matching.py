@@ -8,7 +8,6 @@ call was given up by a cancel or by its deadline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from duplexmock.core.events import (
@@ -25,6 +24,7 @@ from duplexmock.core.events import (
 )
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.status import Status, code_name, error_name
+from duplexmock.core.value import value
 
 TRANSPORT_KEYS = frozenset(
     (
@@ -47,8 +47,11 @@ TRANSPORT_KEYS = frozenset(
 )
 """Keys that say how a call was made and not what was meant; they are never compared."""
 
+WHOLE = "message"
+"""The path of a difference that concerns all of a message."""
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Difference:
     """One thing that is not as expected: where (`metadata.x-room`, `timestamp`), and both values; None where absent."""
 
@@ -108,6 +111,8 @@ def match_events(
 
 def match_metadata(expected: Metadata, actual: Metadata, is_wildcard: Wildcard) -> Iterator[Difference]:
     """Yield what of the expected metadata is missing; the order of a key's values counts, that of keys does not."""
+    if expected.pairs == actual.pairs:
+        return
     for key in dict.fromkeys(key for key, _ in expected if key not in TRANSPORT_KEYS):
         wanted, came = expected.every(key), actual.every(key)
         if came != wanted and not _is_among(wanted, came, is_wildcard):

@@ -7,20 +7,21 @@ order is kept. Text is latin-1: HTTP/2 header values are octets, and latin-1 is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from duplexmock.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Metadata:
     """Ordered pairs; equal when keys, values and order are equal."""
 
     pairs: tuple[tuple[str, str | bytes], ...] = ()
 
     def __post_init__(self) -> None:
-        for key, value in self.pairs:
+        for key, text in self.pairs:
             if key != key.lower():
                 raise ValueError(f"metadata key {key!r}: gRPC's keys are lower case")
-            if isinstance(value, bytes) and not key.endswith("-bin"):
+            if isinstance(text, bytes) and not key.endswith("-bin"):
                 raise ValueError(f"metadata key {key!r}: only keys that end in -bin have bytes for a value")
 
     def __iter__(self) -> Iterator[tuple[str, str | bytes]]:
@@ -31,14 +32,14 @@ class Metadata:
 
     def first(self, key: str) -> str | bytes | None:
         """Return the first value of `key`, or None."""
-        for name, value in self.pairs:
+        for name, first in self.pairs:
             if name == key:
-                return value
+                return first
         return None
 
     def every(self, key: str) -> tuple[str | bytes, ...]:
         """Return all values of `key`, in order."""
-        return tuple([value for name, value in self.pairs if name == key])
+        return tuple([each for name, each in self.pairs if name == key])
 
 
 GRPC_ANSWER = Metadata((("content-type", "application/grpc"),))

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from duplexmock.core.script import Loss, Parting, Step
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Say the events of these now; `start` is the place of the first in our lane, None where they are not of it."""
 
     steps: Sequence[Step]
     start: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Do:
+class Do(NamedTuple):
     """Do to the connection what the recording saw done to it."""
 
     what: Loss | Parting
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Give `received` what has come, at this time at the latest: an empty run then."""
 
     until_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """It is over: ask for the `outcome`."""

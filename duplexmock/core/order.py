@@ -26,15 +26,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import gt
 
 from duplexmock.core.events import Side, side_of
 from duplexmock.core.session import Session
+from duplexmock.core.value import value
 from duplexmock.errors import ScriptError
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Order:
     """What each event waits for; ScriptError where the numbers contradict one another.
 

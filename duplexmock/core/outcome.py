@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from duplexmock.core.events import Event, Side
 from duplexmock.core.matching import Difference
 from duplexmock.core.session import Session
+from duplexmock.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mismatch:
     """The first thing that was not as expected; what came afterwards is a consequence.
 
@@ -31,7 +32,7 @@ class Mismatch:
     header: Event | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unreached:
     """An event of our own lane that was not sent, by its name (`ServerMessage #2`).
 

@@ -28,8 +28,9 @@ class Pace:
         self._gate = gate
         self._speed = speed
         self._start_ns = start_ns
-        self._due_ns: list[int] = []
-        self._arrived_ns: list[int] = []
+        if not self.is_unbounded:
+            self._due_ns: list[int] = []
+            self._arrived_ns: list[int] = []
 
     def arrived(self, count: int, now_ns: int) -> None:
         """Take note that so many more events of the peer have come."""
@@ -44,7 +45,7 @@ class Pace:
     @property
     def arrived_ns(self) -> Sequence[int]:
         """Return when each of the peer's events came; an unbounded pace has not kept it."""
-        return self._arrived_ns
+        return () if self.is_unbounded else self._arrived_ns
 
     def due_ns(self, position: int, since: tuple[int, int] | None = None) -> int:
         """Return when our event at `position` is due, of a pace that is not unbounded; those before it were taken.

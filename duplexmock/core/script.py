@@ -6,7 +6,7 @@ connection that is lost, a GOAWAY on the way, or a recording that was cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from duplexmock.core.connection import Closing, GoAway
 from duplexmock.core.deadline import is_up
@@ -25,9 +25,10 @@ from duplexmock.core.order import Order
 from duplexmock.core.rows import RowKind
 from duplexmock.core.session import Ended, Session
 from duplexmock.core.status import Code, ErrorCode
+from duplexmock.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """One event of a lane, and when it was seen: ns on the recording's clock, for the gaps between steps.
 
@@ -50,7 +51,7 @@ class Step:
         object.__setattr__(self, "row", row)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loss:
     """`side` let the connection go, by a reset (RST) or by closing it; `at_ns` is as in a Step."""
 
@@ -59,7 +60,7 @@ class Loss:
     at_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Parting:
     """The server said GOAWAY when so many events of each lane had been seen; `at_ns` is as in a Step."""
 
@@ -70,7 +71,7 @@ class Parting:
     at_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Script:
     """What is said on one call of `method`.
 

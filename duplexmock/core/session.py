@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import CLIENT_EVENTS, SERVER_EVENTS, ClientHeader, Event, Side, side_of
+from duplexmock.core.value import value
 
 
 class Ended(Enum):
@@ -20,7 +20,7 @@ class Ended(Enum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """An event and when its last byte was seen: monotonic nanoseconds from the start of the recording."""
 
@@ -28,7 +28,7 @@ class Entry:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Session:
     """One call as it was seen; `entries` are in the order of the recording and begin with the ClientHeader.
 

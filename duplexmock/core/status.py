@@ -6,8 +6,9 @@ Sources: gRPC's doc/statuscodes.md, RFC 9113 section 7, gRPC's doc/http-grpc-sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from duplexmock.core.value import value
 
 
 class Code(IntEnum):
@@ -51,7 +52,7 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 13
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Status:
     """What `grpc-status`, `grpc-message` and `grpc-status-details-bin` said.
 

@@ -7,7 +7,7 @@ script. `Expected` tells where in its lane the peer was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from duplexmock.core.events import (
     Cancel,
@@ -25,8 +25,7 @@ from duplexmock.core.matching import Difference, named, shown
 from duplexmock.core.status import Status, code_name, error_name
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What was expected next of `side`: an event, or None behind its last, and how many messages it had sent."""
 
     side: Side

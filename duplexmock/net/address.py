@@ -11,12 +11,12 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from duplexmock.core.value import value
 from duplexmock.errors import ScriptError
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """A TCP address, or a unix socket where `path` is not empty. `str` is how people write it."""
 
@@ -59,7 +59,8 @@ def parse(text: str, what: str) -> Address:
     elif ":" in host:
         raise ScriptError(f"{what} {text!r}: an IPv6 address stands in brackets: [{host}]:{port}")
     try:
-        host.encode("idna")  # as whoever looks it up does
+        if not _is_literal(host):
+            host.encode("idna")  # as whoever looks it up does
     except UnicodeError as exc:
         raise ScriptError(f"{what} {text!r}: {host!r} is not the name of a host") from exc
     return Address(host, int(port))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,7 @@ class Driver(asyncio.Protocol):
         self.connection = Connection(number, "", "", 0)
         self.lost: str | None = None
         self.was_connected = False
+        self.context = contextvars.copy_context()  # of the timers of all calls, which would make one each
         self._role = role
         self.clock = clock
         self._accept = accept
@@ -264,14 +266,14 @@ class LiveStream:
         self._rows: Sequence[Row] = ()
         self._unread = 0
         self._woken = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[Sequence[Row]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._at_s = self._until_s = 0.0
 
     @property
     def lost(self) -> str | None:
-        """Say why the connection went away."""
-        return self._driver.lost
+        """Say why the connection went away, once there are no more rows to be received."""
+        return None if self._rows else self._driver.lost
 
     @property
     def connection(self) -> Connection:
@@ -323,22 +325,16 @@ class LiveStream:
             case Parting():
                 self._driver.part(what.code, what.debug)
 
-    async def receive(self, until_ns: int) -> Sequence[Row]:
+    def receive(self, until_ns: int) -> Awaitable[Sequence[Row]]:
         """Return what has come."""
+        # A future, not a coroutine around one: an idle call would keep both (bench: `an idle call of 1,000`).
         self._missed_it()
-        if not self._rows and not self._woken and self._driver.lost is None:
-            self._waiter = self._wait(until_ns)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-            self._missed_it()
-        rows, self._rows, self._woken = self._rows, (), False
-        if self._unread >= MAX_UNREAD_RUNS:
-            self._driver.endpoint.release(self.stream_id)
-            self._driver.flush_soon()
-        self._unread = 0
-        return rows
+        if self._rows or self._woken or self._driver.lost is not None:
+            came: asyncio.Future[Sequence[Row]] = asyncio.get_running_loop().create_future()
+            came.set_result(self._taken())
+            return came
+        self._waiter = self._wait(until_ns)
+        return self._waiter
 
     def close(self) -> None:
         """Give up what is still open of the call."""
@@ -360,7 +356,15 @@ class LiveStream:
             self.refused()
         return True
 
-    def _wait(self, until_ns: int) -> asyncio.Future[None]:
+    def _taken(self) -> Sequence[Row]:
+        rows, self._rows, self._woken = self._rows, (), False
+        if self._unread >= MAX_UNREAD_RUNS:
+            self._driver.endpoint.release(self.stream_id)
+            self._driver.flush_soon()
+        self._unread = 0
+        return rows
+
+    def _wait(self, until_ns: int) -> asyncio.Future[Sequence[Row]]:
         """Return what is done when something has come, or at this time."""
         loop = asyncio.get_running_loop()
         at_s = loop.time() + max(until_ns - self._driver.clock.now_ns(), 0) / 1e9
@@ -374,7 +378,7 @@ class LiveStream:
         if self._timer is not None:
             self._timer.cancel()
         self._at_s = at_s
-        self._timer = loop.call_at(at_s, self._rang)
+        self._timer = loop.call_at(at_s, self._rang, context=self._driver.context)
 
     def _rang(self) -> None:
         self._timer = None
@@ -388,9 +392,10 @@ class LiveStream:
             loop.call_soon(loop.call_soon, self._let_go)
 
     def _let_go(self) -> None:
-        waiter = self._waiter
+        waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            self._missed_it()
+            waiter.set_result(self._taken())
 
 
 _ENDED = "the replay was ended"

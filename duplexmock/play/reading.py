@@ -1,10 +1,15 @@
-"""How a play reads messages: each fixture by its descriptors, without its ignored fields, bound as it says."""
+"""How a play reads messages: each fixture by its descriptors, without its ignored fields, bound as it says.
+
+Messages that are equal byte for byte need none of this, so what reads descriptors is loaded, and they are read, when
+the first two differ, or a path has to be understood (bench: `cold start`, `first reply`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING
 
 from duplexmock.core.events import (
     ClientHeader,
@@ -19,15 +24,17 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.script import Script, Step
 from duplexmock.errors import ProtocolError, ScriptError
 from duplexmock.play.repertoire import CallReading
-from duplexmock.schema import fieldpath
-from duplexmock.schema.binding import Bindings, parse_bind
-from duplexmock.schema.descriptors import Descriptors
-from duplexmock.schema.fieldpath import FieldPath
-from duplexmock.schema.matching import CallMatcher, Payloads
+from duplexmock.schema.matching import CallMatcher
 from duplexmock.schema.payload import COMPRESSED, encoding, plain
-from duplexmock.schema.reader import Reader
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.redact import is_redacted
+
+if TYPE_CHECKING:
+    from duplexmock.schema.binding import Bindings
+    from duplexmock.schema.descriptors import Descriptors
+    from duplexmock.schema.fieldpath import FieldPath
+    from duplexmock.schema.payloads import Payloads
+    from duplexmock.schema.reader import Reader
 
 
 class FixtureReading:
@@ -45,22 +52,40 @@ class FixtureReading:
         ignore: Sequence[str] = (),
         bind: Sequence[tuple[str, str]] = (),
     ) -> None:
-        serialized, expectations = fixture.descriptors, fixture.header.expectations
-        own = Descriptors(serialized, f"{name}: descriptors") if serialized else None
-        known = [each for each in (descriptors, own) if each is not None]
-        self.reader = Reader(*known)
-        self.descriptors = reduce(Descriptors.merge, known) if known else None
-        pairs = (*expectations.bind, *bind)
-        self._bindings = Bindings((parse_bind(f"{source}={path}") for source, path in pairs), self.descriptors)
-        ignored = [fieldpath.parse(text, "ignore") for text in (*expectations.ignore, *ignore)]
-        self._ignored: list[FieldPath] = [*ignored, *self._bindings.ignored]
-        self._payloads = Payloads(self.descriptors, self._ignored)
+        self._name = name
+        self._given = descriptors
+        self._serialized = fixture.descriptors
+        self._ignored: Sequence[FieldPath] = ()
+        self._ignored_keys: frozenset[str] = frozenset()
+        self._bindings: Bindings | None = None
+        self._payloads = lambda: self._compared
         self._encodings: dict[int, str] = {}
         self._offered: dict[int, Script] = {}
+        expectations = fixture.expectations
+        ignore, bind = (*expectations.ignore, *ignore), (*expectations.bind, *bind)
+        if ignore or bind:
+            self._read_paths(ignore, bind)
+
+    @cached_property
+    def descriptors(self) -> Descriptors | None:
+        """Return what is known of the messages, as one set; ScriptError where the fixture's own cannot be read."""
+        from duplexmock.schema.descriptors import Descriptors
+
+        known = self._known
+        return reduce(Descriptors.merge, known) if known else None
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Return what reads the messages; ScriptError as for `descriptors`."""
+        from duplexmock.schema.reader import Reader
+
+        return Reader(*self._known)
 
     def of_call(self, script: Script, side: Side) -> CallReading:
         """Return what one call that plays `side` is read by."""
-        match = CallMatcher(script.method, self._payloads, self._ignored, is_redacted)
+        match = CallMatcher(script.method, self._payloads, self._ignored_keys, is_redacted)
+        if self._bindings is None:
+            return CallReading(match)
         learns = self._bindings.learns(script.method, side.other)
         concerns = self._bindings.concerns(script.method, side)
         if not learns and not concerns:
@@ -104,9 +129,33 @@ class FixtureReading:
             self._offered[script.number] = replace(script, server=plainly)
         return self._offered[script.number]
 
+    @cached_property
+    def _known(self) -> Sequence[Descriptors]:
+        from duplexmock.schema.descriptors import Descriptors
+
+        own = Descriptors(self._serialized, f"{self._name}: descriptors") if self._serialized else None
+        return [each for each in (self._given, own) if each is not None]
+
+    @cached_property
+    def _compared(self) -> Payloads:
+        from duplexmock.schema.payloads import Payloads
+
+        return Payloads(self.descriptors, self._ignored)
+
+    def _read_paths(self, ignore: Sequence[str], bind: Sequence[tuple[str, str]]) -> None:
+        from duplexmock.schema import fieldpath
+        from duplexmock.schema.binding import Bindings, parse_bind
+
+        self._bindings = Bindings((parse_bind(f"{source}={path}") for source, path in bind), self.descriptors)
+        ignored = [fieldpath.parse(text, "ignore") for text in ignore]
+        self._ignored = [*ignored, *self._bindings.ignored]
+        self._ignored_keys = fieldpath.metadata_keys(self._ignored)
+
 
 def check_paths(every: Sequence[Descriptors | None], ignore: Sequence[str], bind: Sequence[tuple[str, str]]) -> None:
     """Raise ScriptError for a path that leads nowhere in any fixture; `every` are their descriptors."""
+    from duplexmock.schema import fieldpath
+
     for what, text in (*(("ignore", path) for path in ignore), *(("bind", path) for pair in bind for path in pair)):
         path = fieldpath.parse(text, what)
         refusals = []

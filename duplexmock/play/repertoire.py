@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -19,11 +18,11 @@ from duplexmock.core.matching import Matcher
 from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Session
 from duplexmock.core.terms import Across, Terms
+from duplexmock.core.value import value
 from duplexmock.play.across import Heard, edges
 
 
-@dataclass(frozen=True, slots=True)
-class CallReading:
+class CallReading(NamedTuple):
     """How the messages of one call are compared and bound.
 
     `match` sees the peer's events in their order. `bind` puts values that arrived into an event of ours; None where
@@ -49,7 +48,7 @@ class Reading(Protocol):
         """Return the script as a server may play it to this client: in no encoding that it does not accept."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
@@ -67,7 +66,6 @@ class Source:
     methods: Mapping[int, str] | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Part:
     """One session to be played, once. `turn` counts the passes; `prepared` is its own lane, ready to be sent.
 
@@ -75,19 +73,29 @@ class Part:
     and their numbers, in opening order: at least all that were before the connection was lost.
     """
 
-    source: Source
-    turn: int
-    script: Script
-    terms: Terms
-    edges: tuple[Across, ...]
-    connection: int
-    fellows: Sequence[tuple[int, int]] = field(default=(), repr=False)
-    prepared: Sequence[Any] | None = field(default=None, repr=False)
-    is_held: bool = False
-    key: tuple[str, int, int] = field(init=False)
+    __slots__ = ("connection", "edges", "fellows", "is_held", "key", "prepared", "script", "source", "terms", "turn")
 
-    def __post_init__(self) -> None:
-        self.key = self.source.name, self.turn, self.script.number
+    def __init__(
+        self,
+        source: Source,
+        turn: int,
+        script: Script,
+        terms: Terms,
+        edges: tuple[Across, ...],
+        connection: int,
+        fellows: Sequence[tuple[int, int]] = (),
+        prepared: Sequence[Any] | None = None,
+    ) -> None:
+        self.source = source
+        self.turn = turn
+        self.script = script
+        self.terms = terms
+        self.edges = edges
+        self.connection = connection
+        self.fellows = fellows
+        self.prepared = prepared
+        self.is_held = False
+        self.key = source.name, turn, script.number
 
     def again(self, turn: int) -> Part:
         """Return the part of another pass."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from duplexmock.core.matching import Difference
+from duplexmock.core.matching import WHOLE, Difference
 from duplexmock.schema.reader import Reading
 from duplexmock.schema.text import node_line
 from duplexmock.schema.tree import Deeper, Entries, Items, Key, Long, Name, Node, Unread, Word, tree
@@ -26,9 +26,6 @@ from duplexmock.schema.wireformat import Field
 
 MAX_DIFFERENCES = 20
 """The most that are told of one message; who reads twenty has seen what is wrong."""
-
-WHOLE = "message"
-"""The path of a difference that concerns all of a message."""
 
 
 class Written(str):

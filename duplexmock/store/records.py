@@ -11,11 +11,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from struct import Struct
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -42,8 +41,7 @@ END_HEAD = (0x92, RecordKind.END, 0xCF)
 END_NIL = NIL[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record where it was found. `head` is what follows the three numbers that all kinds have.
 
     `whole` is False where the file ends before the record does; `body_bytes` are then those that are there.

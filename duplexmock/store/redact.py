@@ -8,8 +8,8 @@ is written, shown or counted. What cannot be redacted as asked is refused before
 from __future__ import annotations
 
 import hmac
+import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import translate
@@ -48,7 +48,7 @@ class Redaction:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self.keys = tuple(sorted({*DEFAULT_KEYS, *(_checked(key) for key in keys)}))
         self._matches = re.compile("|".join(translate(key) for key in self.keys)).match
-        self._secret = secrets.token_bytes(32)
+        self._secret = os.urandom(32)
 
     def rows(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows with every secret replaced; the same object where they hold none."""

@@ -52,10 +52,10 @@ from duplexmock.wire import framing
 from duplexmock.wire.faults import ConnectionFault
 from duplexmock.wire.fields import trailers_only_fields
 from duplexmock.wire.framed import Framed
-from duplexmock.wire.frames import PREFACE
+from duplexmock.wire.frames import HEAD_BYTES, PREFACE
 from duplexmock.wire.happenings import Failed, GoAwayReceived, Happening
 from duplexmock.wire.limits import DEFAULT_WINDOW_BYTES, Config
-from duplexmock.wire.opening import foreign_client
+from duplexmock.wire.opening import foreign_client, foreign_server
 from duplexmock.wire.receiver import Receiver
 from duplexmock.wire.sender import Sender
 from duplexmock.wire.settings import Setting
@@ -79,6 +79,7 @@ class Endpoint:
         self._receiver = Receiver(role, config, self._streams, self._sender)
         self._message = ClientMessage if role is Side.CLIENT else ServerMessage
         self._preface = b"" if role is Side.CLIENT else PREFACE  # what is still missing of the peer's
+        self._beginning: bytes | None = b"" if role is Side.CLIENT else None  # of a server, until it is known
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._next_id = 1
         self._settings = _settings(role, config, self._receiver.stream_window_bytes)
@@ -105,6 +106,8 @@ class Endpoint:
             try:
                 if self._preface:
                     chunk = self._read_preface(chunk)
+                elif self._beginning is not None:
+                    self._check_beginning(self._beginning + chunk[:HEAD_BYTES])
                 self._receiver.read(chunk, rows)
             finally:
                 groups = _grouped(rows)
@@ -319,6 +322,13 @@ class Endpoint:
                 for waiting in self._waiting.values():
                     waiting.stream.is_open = False
                 self._waiting.clear()
+
+    def _check_beginning(self, beginning: bytes) -> None:
+        """Fail where a server begins with what is not HTTP/2, whose first frame is SETTINGS (RFC 9113 section 3.4)."""
+        spoken = foreign_server(beginning)
+        if spoken in ("HTTP/1.1", "TLS"):  # what else it may be, its frames say better
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"it answers {spoken}, not HTTP/2")
+        self._beginning = beginning if len(beginning) < HEAD_BYTES else None
 
     def _read_preface(self, chunk: bytes) -> bytes:
         beginning = chunk[: len(self._preface)]

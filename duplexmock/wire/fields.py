@@ -125,9 +125,13 @@ def _custom(metadata: Metadata) -> Fields:
 
 
 def _value(key: str, value: str) -> bytes:
-    if _FORBIDDEN.search(value):
+    try:
+        octets = value.encode("latin-1")
+    except UnicodeEncodeError:
+        octets = None
+    if octets is None or _FORBIDDEN.search(octets):
         raise ScriptError(f"the value of {key!r} cannot be sent: it has a line break, a NUL or no latin-1")
-    return value.encode("latin-1")
+    return octets
 
 
 def _base64(value: bytes) -> bytes:
@@ -135,5 +139,5 @@ def _base64(value: bytes) -> bytes:
 
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)  # RFC 9110's token, in lower case (RFC 9113 8.2.1)
-_FORBIDDEN = re.compile("[\0\r\n\u0100-\U0010ffff]")
+_FORBIDDEN = re.compile(rb"[\0\r\n]")
 _ESCAPED = re.compile(rb"[^\x20-\x24\x26-\x7e]")

@@ -47,16 +47,18 @@ class Outbox:
         self.unsent_bytes = 0
         self._stream_id = stream_id
         self._packing = packing
-        self._runs: list[Framed] = []  # few, and an idle call's deque would cost more than the rest of it
+        self._runs: list[Framed] | None = None  # few; made when they are needed: most idle calls have none
         self._at = 0  # bytes of the first run before this one have been written,
         self._index = 0  # and so have the messages before this one
 
     def put(self, run: Framed) -> None:
         """Queue messages behind those that are there."""
         if run.stop > run.start:
-            if not self._runs:
+            if self._runs:
+                self._runs.append(run)
+            else:
+                self._runs = [run]
                 self._at, self._index = run.start, run.first
-            self._runs.append(run)
             self.unsent_bytes += run.stop - run.start
 
     def write(self, out: list[bytes], allowed: int, frame_bytes: int, ends: bool) -> int:
@@ -78,7 +80,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget what is queued."""
-        self._runs.clear()
+        self._runs = None
         self.unsent_bytes = 0
 
     def _pack(self, run: Framed, out: list[bytes], allowed: int, frame_bytes: int, ends: bool) -> int:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsReceived:
+class SettingsReceived(NamedTuple):
     """The peer's SETTINGS, already in force and acknowledged; pairs in their order, unknown ones included."""
 
     values: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsAcknowledged:
+class SettingsAcknowledged(NamedTuple):
     """The peer has taken our SETTINGS `number`: 1 is the first of the connection, a `barrier()` returns the others."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class PingAcknowledged:
+class PingAcknowledged(NamedTuple):
     """The answer to our PING with the same eight bytes."""
 
     opaque: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GoAwayReceived:
+class GoAwayReceived(NamedTuple):
     """The peer takes no more calls; `unprocessed` are those of ours that it says it has not touched: safe to retry."""
 
     last_stream_id: int
@@ -36,23 +32,20 @@ class GoAwayReceived:
     unprocessed: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(NamedTuple):
     """The call on `stream_id`, which flow control had stopped, has no unsent bytes any more."""
 
     stream_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A request that was not gRPC's was answered with `http_status`."""
 
     stream_id: int
     http_status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The connection is at its end, by the peer's fault: write what `take()` returns, then close it.
 
     Calls that were open get no more events; they ended with the connection.

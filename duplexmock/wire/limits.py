@@ -5,8 +5,8 @@ Nothing here is a rate, because an endpoint has no clock: what could be a flood 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 DEFAULT_WINDOW_BYTES = 65_535
 """Of every window before SETTINGS and WINDOW_UPDATE say otherwise (RFC 9113 section 6.9.2)."""
@@ -31,8 +31,7 @@ class Granting(Enum):
     STEP = "by step(), one message at a time"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a hostile peer can cost. Each but `max_streams`, which refuses a stream, ends the connection when passed."""
 
     max_streams: int = 100_000
@@ -60,8 +59,7 @@ class Limits:
     """Acknowledgements and resets that wait to be written: a peer that only asks (CVE-2019-9512, 9514, 9515)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """How an endpoint behaves where the RFC leaves it the choice."""
 
     limits: Limits = Limits()

@@ -19,14 +19,16 @@ def foreign_client(beginning: bytes) -> str:
 
 def foreign_server(beginning: bytes) -> str:
     """Say what a server speaks that begins like this; empty while it may be HTTP/2."""
+    if beginning[:1] in (_TLS_HANDSHAKE, _TLS_ALERT):
+        return "TLS"
+    if beginning.startswith((b"HTTP/", b"<")):  # a page without a status line answers a preface as well
+        return "HTTP/1.1"
     if len(beginning) < HEAD_BYTES:
         return ""
     head, flags, stream_id = HEAD.unpack_from(beginning)
     if head & 0xFF == FrameType.SETTINGS and not flags & ACK and not stream_id:
         return ""
-    if beginning[:1] in (_TLS_HANDSHAKE, _TLS_ALERT):
-        return "TLS"
-    return "HTTP/1.1" if beginning.startswith(b"HTTP/") else "not HTTP/2"
+    return "not HTTP/2"
 
 
 _METHOD_INITIALS = tuple(bytes((letter,)) for letter in b"CDGHOPT")  # CONNECT, DELETE, GET, HEAD, OPTIONS, POST, TRACE

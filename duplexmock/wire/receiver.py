@@ -168,7 +168,7 @@ class Receiver:
             self._refuse(fault, rows)
             return
         if self._role is Side.SERVER:
-            self._tell(stream, (RowKind.CLIENT_HALF_CLOSE, stream_id, ClientHalfClose()), rows)
+            self._tell(stream, (RowKind.CLIENT_HALF_CLOSE, stream_id, _HALF_CLOSE), rows)
         else:
             self._tell(stream, (RowKind.SERVER_TRAILER, stream_id, ServerTrailer(None)), rows)
 
@@ -293,7 +293,7 @@ class Receiver:
             fault = "a second header block that does not end the stream"
         self._check(stream_id, fault)
         self._end_received(stream)
-        self._tell(stream, (RowKind.CLIENT_HALF_CLOSE, stream_id, ClientHalfClose()), rows)
+        self._tell(stream, (RowKind.CLIENT_HALF_CLOSE, stream_id, _HALF_CLOSE), rows)
 
     def _open_call(self, block: Block, rows: list[Row]) -> None:
         stream_id = block.stream_id
@@ -321,7 +321,7 @@ class Receiver:
         stream.silent = False
         rows.append((RowKind.CLIENT_HEADER, stream_id, opening.header, 0, stream_id))
         if block.ends:
-            rows.append((RowKind.CLIENT_HALF_CLOSE, stream_id, ClientHalfClose()))
+            rows.append((RowKind.CLIENT_HALF_CLOSE, stream_id, _HALF_CLOSE))
         else:
             self._expect_messages(stream)
 
@@ -421,6 +421,8 @@ class Receiver:
         if not stream.silent:
             rows.append(row)
 
+
+_HALF_CLOSE = ClientHalfClose()
 
 _Handler = Callable[[Receiver, int, int, bytes, list[Row]], None]
 

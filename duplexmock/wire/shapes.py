@@ -24,17 +24,16 @@ from duplexmock.wire.frames import ACK, FrameType
 
 def check_shape(kind: int, flags: int, stream_id: int, length: int) -> None:
     """ConnectionFault where a frame of a known type does not look like one."""
-    name = FrameType(kind).name
     if (kind in _OF_CONNECTIONS and stream_id) or (kind in _OF_STREAMS and not stream_id):
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}")
-    if kind == FrameType.SETTINGS:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{FrameType(kind).name} on stream {stream_id}")
+    if kind == _SETTINGS:
         fits = not length if flags & ACK else length % _SETTING_BYTES == 0
-    elif kind == FrameType.GOAWAY:
+    elif kind == _GOAWAY:
         fits = length >= _LEAST_GOAWAY_BYTES
     else:
         fits = length == _BYTES.get(kind, length)
     if not fits:
-        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{name} of {length} bytes")
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{FrameType(kind).name} of {length} bytes")
 
 
 _OF_CONNECTIONS = frozenset((FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY))
@@ -45,5 +44,6 @@ _BYTES: dict[int, int] = {
     FrameType.PING: 8,
     FrameType.WINDOW_UPDATE: 4,
 }
+_SETTINGS, _GOAWAY = int(FrameType.SETTINGS), int(FrameType.GOAWAY)
 _SETTING_BYTES = 6
 _LEAST_GOAWAY_BYTES = 8

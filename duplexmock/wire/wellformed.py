@@ -7,14 +7,13 @@ functions here are pure converters for HeaderReader, so a block that repeats is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer
 from duplexmock.wire.headers import Body, Fields, client_header, server_header, server_trailer, trailers_only
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request: `fault` says why it is malformed, else `header` is the call it opens.
 
     `header` is None where the request is not gRPC's; `foreign_status` is then the `:status` to answer with.
@@ -26,8 +25,7 @@ class Request:
     content_length: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A server's first block: `fault` says why it is malformed; an interim one (1xx) has neither that nor a header."""
 
     fault: str
@@ -36,8 +34,7 @@ class Answer:
     content_length: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """A server's last block: `fault` says why it is malformed."""
 
     fault: str

@@ -22,9 +22,11 @@ from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
-from duplexmock.report.outcomes import Tally, agreed_line, heading, mismatch_lines, tally
+from duplexmock.report.outcomes import mismatch_lines
+from duplexmock.report.summary import Tally, agreed_line, heading, tally
 from duplexmock.schema.descriptors import Descriptors
-from duplexmock.schema.matching import CallMatcher, Payloads
+from duplexmock.schema.matching import CallMatcher
+from duplexmock.schema.payloads import Payloads
 from tests.playbook import (
     ANSWER,
     CANCEL,
@@ -67,11 +69,11 @@ ECHO = Script.of(
 
 
 def server(of: Script = ECHO, **more: Any) -> Playbook:
-    return Playbook(of, Side.SERVER, match=CallMatcher(of.method, PAYLOADS), **more)
+    return Playbook(of, Side.SERVER, match=CallMatcher(of.method, lambda: PAYLOADS), **more)
 
 
 def client(of: Script = ECHO, **more: Any) -> Playbook:
-    return Playbook(of, Side.CLIENT, match=CallMatcher(of.method, PAYLOADS), **more)
+    return Playbook(of, Side.CLIENT, match=CallMatcher(of.method, lambda: PAYLOADS), **more)
 
 
 def closing(sentence: str) -> ServerTrailer:

@@ -7,7 +7,7 @@ from duplexmock.errors import ScriptError
 from duplexmock.schema.binding import Bind, Bindings, check_bind, parse_bind
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.fieldpath import MethodPath, TypePath, parse
-from duplexmock.schema.matching import Payloads
+from duplexmock.schema.payloads import Payloads
 from tests.schema.protos import CHAT, KINDS, chat_file, chat_message, everything, kinds_file, set_of
 from tests.wire.talk import examples
 

@@ -24,8 +24,9 @@ from duplexmock.core.matching import Difference
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.status import Code, Status
 from duplexmock.schema.descriptors import Descriptors
-from duplexmock.schema.fieldpath import parse
-from duplexmock.schema.matching import CallMatcher, Payloads
+from duplexmock.schema.fieldpath import metadata_keys, parse
+from duplexmock.schema.matching import CallMatcher
+from duplexmock.schema.payloads import Payloads
 from duplexmock.schema.wirescan import scan, varint
 from tests.schema.kinds import messages
 from tests.schema.protos import CHAT, KINDS, chat_file, chat_message, everything, kinds_file, set_of
@@ -310,7 +311,7 @@ def _header(encoding="", codec="", **metadata):
 
 def _matcher(*ignored, descriptors=DESCRIPTORS, **options):
     paths = [parse(path) for path in ignored]
-    return CallMatcher(CHAT, Payloads(descriptors, paths), paths, **options)
+    return CallMatcher(CHAT, lambda: Payloads(descriptors, paths), metadata_keys(paths), **options)
 
 
 def test_messages_are_compared_decompressed_by_the_headers_of_both():

@@ -163,6 +163,23 @@ def test_a_bad_preface_ends_the_connection(first: bytes, what: str) -> None:
     assert endpoint.failed.reason == f"the client's first bytes are not HTTP/2's preface, {what}"
 
 
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1"),
+        (b"<!DOCTYPE HTML>", "HTTP/1.1"),
+        (bytes.fromhex("15030300020246"), "TLS"),
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 100])
+def test_a_server_that_answers_in_another_protocol_is_told_by_its_name(first: bytes, what: str, cut: int) -> None:
+    endpoint = Endpoint(Side.CLIENT)
+    for start in range(0, len(first), cut):
+        endpoint.receive(first[start : start + cut])
+    assert endpoint.failed is not None
+    assert endpoint.failed.reason == f"it answers {what}, not HTTP/2"
+
+
 def test_settings_come_first() -> None:
     for role, beginning in ((Side.SERVER, PREFACE), (Side.CLIENT, b"")):
         for first in (framing.SETTINGS_ACK, framing.ping(bytes(8)), goaway(0, 0)):
