@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from duplexmock.schema.descriptors import Descriptors
-from duplexmock.schema.sources import load
+if TYPE_CHECKING:
+    from duplexmock.schema.descriptors import Descriptors
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +33,12 @@ def sources_given() -> tuple[str, ...]:
 
 def _read(context: click.Context, option: click.Parameter, sources: tuple[str, ...]) -> Descriptors | None:
     context.meta[_SOURCES] = sources
-    return reduce(Descriptors.merge, map(load, sources)) if sources else None
+    if not sources:
+        return None
+    from duplexmock.schema.descriptors import Descriptors
+    from duplexmock.schema.sources import load
+
+    return reduce(Descriptors.merge, map(load, sources))
 
 
 _SOURCES = "duplexmock.descriptors"

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from duplexmock.cli.output import echo
 from duplexmock.net.recording import Counts, Finished
-from duplexmock.report.timeline import escaped
+from duplexmock.report.escaping import escaped
 
 
 @dataclass(frozen=True, slots=True)

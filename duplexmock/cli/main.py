@@ -67,6 +67,7 @@ def run() -> None:
 
 
 _HOMES = {
+    "learn": "learn",
     "record": "record",
     "replay": "replay",
     "show": "show",

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import get_args
+from typing import IO, get_args
 
 import click
 
 from duplexmock.cli import display
 from duplexmock.cli.descriptors import descriptors_option
+from duplexmock.cli.numbers import GRACE
+from duplexmock.cli.output import echo
 from duplexmock.cli.pairs import FROM_TO, pair
 from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, raise_file_limit, run_command
+from duplexmock.core.events import Side
+from duplexmock.errors import ScriptError
 from duplexmock.net import address
 from duplexmock.net.address import Address
 from duplexmock.net.proxy import Proxy, ask_upstream
-from duplexmock.net.recording import Recording
+from duplexmock.net.recording import Recording, Watcher
 from duplexmock.schema.binding import check_expectations
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.store.header import Expect, Expectations
@@ -35,9 +40,10 @@ from duplexmock.store.header import Expect, Expectations
 @click.option("--ignore", multiple=True, metavar="PATH", help="A field that is not compared when this is replayed.")
 @click.option("--bind", multiple=True, metavar="FROM=TO", help="A received field that is reused in what is sent later.")
 @click.option("--expect", type=click.Choice(get_args(Expect)), help="What a replay demands of the peer.")
-@click.option("--grace", "grace_s", type=click.FloatRange(min=0), default=5, show_default=True, metavar="SECONDS")
+@click.option("--grace", "grace_s", type=GRACE, default=5, show_default=True, metavar="SECONDS")
 @click.option("--quiet", is_flag=True, help="Say only where it listens, and warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON lines.")
+@click.option("--learn", is_flag=True, help="Then learn what UPSTREAM needs, by repeating the requests on it.")
 @click.option("--reflection", is_flag=True, help="Ask UPSTREAM's server reflection for descriptors, once.")
 @descriptors_option
 def record(
@@ -53,6 +59,7 @@ def record(
     grace_s: float,
     quiet: bool,
     as_json: bool,
+    learn: bool,
     reflection: bool,
     descriptors: Descriptors | None,
 ) -> None:
@@ -89,50 +96,71 @@ def record(
     listening = address.parse(listen, "--listen")
     raise_file_limit()
     gc.set_threshold(20_000)  # more than a read gives rows: they are gone before the collector walks through them
-    with _display(quiet, as_json, bool(command)) as say:
-        run = _Run(Proxy(to, partial(ask_upstream, to) if reflection else None), out, grace_s, say)
-        code = asyncio.run(run.until_over(listening, partial(recording, display.Watching(say)), command))
+    run = _Run(Proxy(to, partial(ask_upstream, to) if reflection else None), out, grace_s)
+    code = asyncio.run(run.until_over(listening, recording, command, _display(quiet, as_json, bool(command))))
+    if learn and not code:
+        code = _learn(out, to, quiet, as_json, sys.stderr if command else sys.stdout)
     sys.exit(code)
+
+
+def _learn(out: str, upstream: Address, quiet: bool, as_json: bool, stream: IO[str]) -> int:
+    """Learn what the upstream needs; a warning where it is not there, or has to be told a secret."""
+    # Here, because few recordings do, and it takes a third of what it takes to listen.
+    from duplexmock.cli.learn import as_json_to, as_text_to, made, repeated_on, silent
+    from duplexmock.learn.learning import Experiment, against
+
+    say = silent() if quiet else as_json_to(stream) if as_json else as_text_to(stream)
+    try:
+        experiment = Experiment(out, Side.SERVER)
+        return made(experiment, repeated_on(upstream), against(upstream), say)
+    except ScriptError as exc:
+        again = shlex.join(["duplexmock", "learn", out, "--target", str(upstream)])
+        echo(f"warning: nothing was learned: {exc}; later: {again}", sys.stderr)
+        return 0
 
 
 class _Run:
     """One run of the command."""
 
-    def __init__(self, proxy: Proxy, out: str, grace_s: float, say: display.Say) -> None:
+    def __init__(self, proxy: Proxy, out: str, grace_s: float) -> None:
         self._proxy = proxy
         self._out = out
         self._grace_s = grace_s
-        self._say = say
         self._signals = Signals()
 
-    async def until_over(self, listen: Address, record: Callable[[], Recording], command: Sequence[str]) -> int:
+    async def until_over(
+        self,
+        listen: Address,
+        record: Callable[[Watcher], Recording],
+        command: Sequence[str],
+        shown: AbstractContextManager[display.Say],
+    ) -> int:
         """Record until it is over; return the exit code."""
-        with self._signals.caught():
-            target = str(await self._proxy.start(listen, record))
+        with self._signals.caught(), shown as say:  # a signal must not leave a live display on the terminal
+            target = str(await self._proxy.start(listen, partial(record, display.Watching(say))))
             recording = self._proxy.recording
-            self._say(display.Listening(target, recording.upstream, self._out, recording.counts))
+            say(display.Listening(target, recording.upstream, self._out, recording.counts))
             try:
                 code = await (self._command(command, target) if command else self._signal())
+                await self._drain(say)
             finally:
                 await self._proxy.stop()
-            self._say(display.Done(self._out, recording.counts, recording.failure))
+            say(display.Done(self._out, recording.counts, recording.failure))
         return code or (2 if recording.failure or recording.counts.unreadable else 0)
 
     async def _signal(self) -> int:
         await self._signals.next()
-        await self._drain()
         return 0
 
     async def _command(self, command: Sequence[str], target: str) -> int:
         code = await run_command(command, target, self._signals, self._grace_s)
         await self._proxy.closed(_CLOSING_S)
-        await self._drain()
         return code
 
-    async def _drain(self) -> None:
+    async def _drain(self, say: display.Say) -> None:
         """Let open calls end; a signal ends the waiting."""
         if self._proxy.open_calls:
-            self._say(display.Stopping(self._proxy.open_calls, self._grace_s))
+            say(display.Stopping(self._proxy.open_calls, self._grace_s))
         draining = asyncio.ensure_future(self._proxy.drain(self._grace_s))
         await self._signals.or_done(draining)
         draining.cancel()

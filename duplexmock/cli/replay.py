@@ -10,36 +10,40 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 from click.core import ParameterSource
 
 from duplexmock.cli.descriptors import descriptors_option, sources_given
+from duplexmock.cli.numbers import SPEED, TIMEOUT
 from duplexmock.cli.output import echo
 from duplexmock.cli.pairs import FROM_TO, KEY_VALUE, pair
 from duplexmock.cli.running import (
+    Program,
     Signals,
     WithCommand,
     check_command,
     command_given,
     raise_file_limit,
     run_command,
-    serving,
+    started,
 )
+from duplexmock.cli.silence import too_long
+from duplexmock.core import verdict
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
 from duplexmock.errors import FixtureError
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.replay import perform
 from duplexmock.net.server import Server
 from duplexmock.net.stage import Stage
 from duplexmock.play.plan import DEFAULT_TIMEOUT_S, Options
-from duplexmock.report.outcomelines import outcome_line
-from duplexmock.report.outcomes import agreed_line, mismatch_lines
-from duplexmock.schema.descriptors import Descriptors
+from duplexmock.report.summary import agreed_line
 from duplexmock.store.header import Expect
+
+if TYPE_CHECKING:
+    from duplexmock.schema.descriptors import Descriptors
 
 EXIT_MISMATCH = 1
 
@@ -49,7 +53,7 @@ EXIT_MISMATCH = 1
 @click.option("--listen", metavar="ADDRESS", help="Play the server here.  [default: 127.0.0.1:0]")
 @click.option("--target", metavar="ADDRESS", help="Play the client against the live server there.")
 @click.option(
-    "--speed", type=float, default=math.inf, metavar="X", help="1 as recorded, 2 twice as fast.  [default: inf]"
+    "--speed", type=SPEED, default=math.inf, metavar="X", help="1 as recorded, 2 twice as fast.  [default: inf]"
 )
 @click.option("--expect", type=click.Choice(get_args(Expect)), help="What is demanded of the peer.")
 @click.option("--order", metavar="WORD", help="What our own lane waits by, spelled with > and <.")
@@ -62,9 +66,9 @@ EXIT_MISMATCH = 1
 @click.option(
     "--timeout",
     "timeout_s",
-    type=float,
+    type=TIMEOUT,
     metavar="SECONDS",
-    help="For each event of the peer.  [default: 10, and what it took in the recording]",
+    help="For each event of the peer, a call among them.  [default: 10, and what it took in the recording]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON lines.")
 @click.option("--junit", "junit_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write JUnit XML.")
@@ -95,7 +99,8 @@ def replay(
         duplexmock replay chat.duplex --target host:50051  the client, against a live server
 
     The exit code is 0 if all agreed, 1 if not or if a session was not played, 2 if a file or an option cannot be used.
-    With a COMMAND behind --, its exit code counts as well: with --target, it is the server, and is ended afterwards.
+    With a COMMAND behind --, its exit code counts as well; it is ended where there is more to play, but no call comes
+    for --timeout. With --target, it is the server, and is ended afterwards.
     """
     command = command_given()
     if listen is not None and target is not None:
@@ -128,13 +133,16 @@ def replay(
         bind=[pair(text, "--bind", FROM_TO) for text in bind],
         ended=lambda name, outcome: say(stage, name, outcome),
     ) as stage:
-        run = _Run(stage, there, command, timeout_s or DEFAULT_TIMEOUT_S, as_json)
+        run = _Run(stage, there, command, files, options, as_json)
         command_code = asyncio.run(run.server() if side is Side.SERVER else run.client())
         counted = stage.tally()
         unplayed = stage.unplayed()
         if as_json:
-            echo(json.dumps({"agreed": counted.agreed, "mismatched": counted.mismatched, "unplayed": unplayed}))
+            counts = {"agreed": counted.agreed, "mismatched": counted.mismatched, "unplayed": unplayed}
+            echo(json.dumps({**counts, "command": run.command_failure or None}))
         else:
+            if run.command_failure:
+                echo(run.command_failure)
             for line in counted.unplayed:
                 echo(f"not played: {line}")
             echo(str(counted))
@@ -150,13 +158,24 @@ Say = Callable[[Stage, str, Outcome], None]
 
 
 class _Run:
-    """One run of the command."""
+    """One run of the command; `command_failure` says why the COMMAND behind -- let it end early, empty if not."""
 
-    def __init__(self, stage: Stage, there: Address, command: Sequence[str], timeout_s: float, as_json: bool) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        there: Address,
+        command: Sequence[str],
+        files: Sequence[str],
+        options: Options,
+        as_json: bool,
+    ) -> None:
+        self.command_failure = ""
         self._stage = stage
         self._there = there
         self._command = command
-        self._timeout_s = timeout_s
+        self._files = files
+        self._options = options
+        self._timeout_s = options.timeout_s or DEFAULT_TIMEOUT_S
         self._as_json = as_json
         self._signals = Signals()
 
@@ -172,14 +191,15 @@ class _Run:
             code = 0
             try:
                 if self._command:
-                    code = await run_command(self._command, target, self._signals, self._timeout_s)
+                    overdue = self._overdue(server)
+                    code = await run_command(self._command, target, self._signals, self._timeout_s, overdue)
                 else:
                     await self._signals.next()
             finally:
                 await server.stop(_GRACE_S)
                 for text in server.unreadable:
                     echo(f"warning: {text}", sys.stderr)
-        return code
+        return 0 if self.command_failure else code
 
     async def client(self) -> int:
         """Play the client against the server, which may be the command; return the command's exit code."""
@@ -189,33 +209,57 @@ class _Run:
         else:
             echo(f"the recorded requests are repeated on the live server at {target}")
         with self._signals.caught():
-            if self._command:
-                async with serving(self._command, target, self._timeout_s) as server:
-                    code = await self._play(self._timeout_s)
-                return code or server.code
-            return await self._play(0)
+            if not self._command:
+                return await self._play()
+            server = await started(self._command, target)
+            try:
+                code = await self._play(server)
+            finally:
+                server_code = await server.end(self._timeout_s)
+            return code or server_code
 
-    async def _play(self, patience_s: float) -> int:
-        playing = asyncio.ensure_future(perform(self._stage, self._there, patience_s))
-        if await self._signals.or_done(playing) is None:
-            await playing
-            return 0
-        playing.cancel()
-        with suppress(asyncio.CancelledError):
-            await playing
-        return _INTERRUPTED
+    async def _play(self, server: Program | None = None) -> int:
+        """Play the client; a server that was started for it may take its time, but not exit, before it is reached."""
+        from duplexmock.net.replay import perform
+
+        reached = asyncio.Event()
+        patience_s = 0 if server is None else self._timeout_s
+        playing = asyncio.ensure_future(perform(self._stage, self._there, patience_s, reached.set))
+        if server is not None:
+            server.exited.add_done_callback(lambda _: reached.is_set() or playing.cancel())
+        if await self._signals.or_done(playing) is not None:
+            playing.cancel()
+            with suppress(asyncio.CancelledError):
+                await playing
+            return _INTERRUPTED
+        if server is not None and playing.cancelled():
+            code = server.exited.result()
+            self.command_failure = f"{server.name} exited with {code} before {self._there} could be reached."
+            return code
+        await playing
+        return 0
+
+    async def _overdue(self, server: Server) -> None:
+        """Wait until the command has kept silent too long, and say so in `command_failure`."""
+        within_s = await too_long(server.idle, self._stage, self._files, self._options)
+        within = verdict.duration(round(within_s * 1e9))
+        self.command_failure = f"{self._command[0]} was ended: no call came within {within}, and there is more to play."
 
 
 def _say_text(stage: Stage, name: str, outcome: Outcome) -> None:
     if outcome.agreed:
         echo(agreed_line(name, outcome))
         return
+    from duplexmock.report.outcomes import mismatch_lines  # here and below: what reads messages takes long to load
+
     advice = [_again(name, outcome.number)] if outcome.number else []
     for line in mismatch_lines(name, stage.shown(name, outcome), stage.reader(name), advice):
         echo(line)
 
 
 def _say_json(stage: Stage, name: str, outcome: Outcome) -> None:
+    from duplexmock.report.outcomelines import outcome_line
+
     echo(outcome_line(name, stage.shown(name, outcome), stage.reader(name)), end="")
 
 

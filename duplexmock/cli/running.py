@@ -7,8 +7,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -42,10 +42,15 @@ class Signals:
         """Wait for a signal and return its number."""
         return await self._numbers.get()
 
-    async def or_done(self, task: asyncio.Future[Any], within_s: float | None = None) -> int | None:
-        """Wait for the task, a signal, or so many seconds; return the signal's number, or None."""
+    @property
+    def have_come(self) -> bool:
+        """Tell whether `next` would not wait."""
+        return not self._numbers.empty()
+
+    async def or_done(self, *tasks: asyncio.Future[Any], within_s: float | None = None) -> int | None:
+        """Wait for one of the tasks, a signal, or so many seconds; return the signal's number, or None."""
         signalled = asyncio.ensure_future(self._numbers.get())
-        await asyncio.wait({task, signalled}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*tasks, signalled}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         if signalled.done():
             return signalled.result()
         signalled.cancel()
@@ -81,73 +86,99 @@ def check_command(command: Sequence[str]) -> None:
         raise ScriptError(f"{command[0]}: {why}")
 
 
-async def run_command(command: Sequence[str], target: str, signals: Signals, grace_s: float) -> int:
-    """Run a command with DUPLEXMOCK_TARGET set until it exits; return its exit code as shells count it.
+class Program:
+    """A command that runs beside one of ours; made by `started`.
 
-    A signal is passed on to it; then it has `grace_s` seconds, or until a second one, and is killed.
+    `name` is its first word, and `exited` its exit code as shells count it, once it has exited. It has a process group
+    of its own, so that what it starts ends with it (`go run`, npm and shells pass no signals on), unless it
+    `shares_terminal` with us: there it could not read, and Ctrl-C would not reach it.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "DUPLEXMOCK_TARGET": target})
-    except OSError as exc:
-        raise ScriptError(f"{command[0]}: {exc.strerror or exc}") from exc
-    exited = asyncio.ensure_future(process.wait())
-    number = await signals.or_done(exited)
-    if number is not None:
-        # A terminal's Ctrl-C has reached it already.
-        if number == signal.SIGTERM or sys.stdin is None or not sys.stdin.isatty():
-            with suppress(ProcessLookupError):  # it has just exited, perhaps by the same signal
-                process.send_signal(number)
-        await signals.or_done(exited, grace_s)
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-    code = await exited
-    return 128 - code if code < 0 else code
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, shares_terminal: bool) -> None:
+        self.name = name
+        self.exited: asyncio.Future[int] = asyncio.ensure_future(_exit_code(process))
+        self._process = process
+        self._shares_terminal = shares_terminal
+
+    def pass_on(self, number: int) -> None:
+        """Signal it, as we were; a terminal's Ctrl-C has reached who shares it already."""
+        if number == signal.SIGTERM or not self._shares_terminal:
+            self._signal(number)
+
+    def kill(self) -> None:
+        """End it at once, and with it what it has started."""
+        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    async def end(self, grace_s: float) -> int:
+        """End it by SIGTERM, and kill what is left of it after so many seconds; return its exit code.
+
+        Ending by that signal is ending well: the code is 0 then.
+        """
+        was_running = not self.exited.done()
+        self._signal(signal.SIGTERM)
+        await asyncio.wait({self.exited}, timeout=grace_s)
+        self.kill()
+        code = await self.exited
+        return 0 if was_running and code == 128 + signal.SIGTERM else code
+
+    def _signal(self, number: int) -> None:
+        """Nothing happens where it has gone."""
+        with suppress(ProcessLookupError, PermissionError):
+            if self._shares_terminal or not hasattr(os, "killpg"):
+                self._process.send_signal(number)
+            else:
+                os.killpg(self._process.pid, number)
 
 
-class Serving:
-    """A command that serves; `code` is its exit code as shells count it, once it has been ended."""
-
-    code = 0
-
-
-@asynccontextmanager
-async def serving(command: Sequence[str], target: str, grace_s: float) -> AsyncIterator[Serving]:
-    """Run a command with DUPLEXMOCK_TARGET set during the block, and end it by SIGTERM behind it.
-
-    Ending by that signal is ending well.
-    """
-    # In a process group of its own, so that what it starts ends with it: `go run`, npm and shells pass no signals on.
-    own_group: dict[str, Any] = {"process_group": 0} if hasattr(os, "killpg") else {}
+async def started(command: Sequence[str], target: str, *, shares_terminal: bool = False) -> Program:
+    """Start a command with DUPLEXMOCK_TARGET set; ScriptError where it cannot be run."""
+    own_group: dict[str, Any] = {} if shares_terminal or not hasattr(os, "killpg") else {"process_group": 0}
     environment = {**os.environ, "DUPLEXMOCK_TARGET": target}
     try:
         process = await asyncio.create_subprocess_exec(*command, env=environment, **own_group)
     except OSError as exc:
         raise ScriptError(f"{command[0]}: {exc.strerror or exc}") from exc
-    server = Serving()
+    return Program(command[0], process, shares_terminal)
+
+
+async def run_command(
+    command: Sequence[str],
+    target: str,
+    signals: Signals,
+    grace_s: float,
+    overdue: Coroutine[Any, Any, None] | None = None,
+) -> int:
+    """Run a command with DUPLEXMOCK_TARGET set until it exits; return its exit code as shells count it.
+
+    A signal is passed on to it; then it has `grace_s` seconds, or until a second one, and is killed. When `overdue`
+    returns it is ended. Where a signal has come before it is not started: nobody else would tell it.
+    """
+    late = asyncio.ensure_future(overdue or asyncio.Event().wait())
+    program: Program | None = None
     try:
-        yield server
+        if signals.have_come:
+            return 128 + await signals.next()
+        program = await started(command, target, shares_terminal=sys.stdin is not None and sys.stdin.isatty())
+        number = await signals.or_done(program.exited, late)
+        if number is not None:
+            program.pass_on(number)
+            await signals.or_done(program.exited, within_s=grace_s)
+            if not program.exited.done():
+                program.kill()
+        elif not program.exited.done():
+            await late
+            return await program.end(_ENDING_S)
+        return await program.exited
     finally:
-        was_running = process.returncode is None
-        _signal_group(process.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(grace_s):
-                code = await process.wait()
-        except TimeoutError:
-            pass
-        _signal_group(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        code = await process.wait()
-        code = 128 - code if code < 0 else code
-        server.code = 0 if was_running and code == 128 + signal.SIGTERM else code
+        late.cancel()
+        if program is not None and not program.exited.done():
+            program.kill()
+            await asyncio.wait({program.exited})
 
 
-def _signal_group(pid: int, number: int) -> None:
-    """Signal a process and all that it has started; nothing happens where they are gone."""
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
+async def _exit_code(process: asyncio.subprocess.Process) -> int:
+    code = await process.wait()
+    return 128 - code if code < 0 else code
 
 
 def raise_file_limit() -> None:
@@ -162,3 +193,6 @@ def raise_file_limit() -> None:
 
 
 _COMMAND = "duplexmock.command"
+
+_ENDING_S = 1.0
+"""How long a command that is overdue may take to end: it has had its time."""

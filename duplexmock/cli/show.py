@@ -15,7 +15,8 @@ from duplexmock.core.method import is_chosen
 from duplexmock.core.session import Session
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.report import jsonlines, timeline
-from duplexmock.report.timeline import escaped
+from duplexmock.report.escaping import escaped
+from duplexmock.report.needs import marks, needs_line
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.reader import Reader
 from duplexmock.store.fixture import Fixture
@@ -41,6 +42,7 @@ def show(
     """
     name = PurePath(file).name
     with Fixture.open(file) as fixture:
+        _check(fixture, numbers, methods)
         say = _json if as_json else _text
         lines = say(name, fixture, _chosen(fixture, numbers, methods), _reader(file, fixture, descriptors))
         for line in lines:
@@ -68,7 +70,7 @@ def _text(name: str, fixture: Fixture, chosen: Iterator[Session], reader: Reader
         yield f"    {escaped(said)}\n"
     for session in chosen:
         yield f"\n{click.style(timeline.title(name, session), bold=True)}\n"
-        for line in timeline.timeline(session, reader):
+        for line in timeline.timeline(session, reader, marks=marks(session, fixture.learned(session))):
             yield click.style(str(line), fg=_COLOURS[line.side]) + "\n"
     if fixture.why_incomplete:
         yield f"\n{name}: incomplete: {fixture.why_incomplete}\n"
@@ -78,6 +80,20 @@ def _json(name: str, fixture: Fixture, chosen: Iterator[Session], reader: Reader
     yield jsonlines.fixture_line(name, fixture.header, len(fixture), fixture.why_incomplete)
     for session in chosen:
         yield from jsonlines.session_line(session, reader)
+        for needs in fixture.learned(session).values():
+            yield needs_line(session, needs)
+
+
+def _check(fixture: Fixture, numbers: tuple[int, ...], methods: tuple[str, ...]) -> None:
+    """Raise ScriptError, before anything is shown, where a session is not there or a glob chooses nothing."""
+    for number in numbers:
+        fixture.check(number)
+    known = fixture.methods
+    there = {known[number] for number in numbers or known}
+    for glob in methods:
+        if not any(is_chosen(method, (glob,)) for method in there):
+            none = "none of the sessions chosen" if numbers else "no session"
+            raise ScriptError(f"method {glob!r}: {none} is of such a method")
 
 
 def _chosen(fixture: Fixture, numbers: tuple[int, ...], methods: tuple[str, ...]) -> Iterator[Session]:
@@ -89,7 +105,7 @@ def _chosen(fixture: Fixture, numbers: tuple[int, ...], methods: tuple[str, ...]
 
 
 def _expectations(fixture: Fixture) -> Iterator[str]:
-    expectations = fixture.header.expectations
+    expectations = fixture.expectations
     yield from (f"ignore {path}" for path in expectations.ignore)
     yield from (f"bind {source}={path}" for source, path in expectations.bind)
     if expectations.expect:

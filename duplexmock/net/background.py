@@ -8,6 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from duplexmock.errors import ScriptError
+
 T = TypeVar("T")
 
 
@@ -54,3 +56,15 @@ class Background:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+
+def check_may_block(name: str) -> None:
+    """Raise ScriptError where an event loop runs on this thread, which a function of this name would block."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ScriptError(
+        f"{name} would block the event loop that runs here, and a server on it could never answer; "
+        f"there, await {name}_async(...)"
+    )

@@ -12,7 +12,7 @@ from types import TracebackType
 from duplexmock.errors import FixtureError
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.background import Background
+from duplexmock.net.block import Block, check_grace
 from duplexmock.net.proxy import Proxy, ask_upstream
 from duplexmock.net.recording import Finished, Recording, Watcher
 from duplexmock.schema.binding import check_expectations
@@ -41,26 +41,16 @@ class RecordingProxy:
         self._grace_s = grace_s
         self._warnings: list[str] = []
         self._record = partial(record, _Watcher(self.finished, self._warnings))
-        self._background: Background | None = None
+        self._block = Block("duplexmock-record", self._start, self._stop)
 
     def __enter__(self) -> RecordingProxy:
-        background = Background("duplexmock-record")
-        try:
-            background.run(self._start())
-        except BaseException:
-            background.close()
-            raise
-        self._background = background
+        self._block.enter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        background, self._background = self._background, None
-        if background is None:
+        if not self._block.is_entered:
             return
-        try:
-            background.run(self._stop())
-        finally:
-            background.close()
+        self._block.leave()
         if exc is not None:
             for text in self._warnings:
                 exc.add_note(f"duplexmock: {text}")
@@ -118,12 +108,13 @@ def record(
     end.
 
     Works in `with` and in `async with`; the proxy runs on a thread of its own. Raises ScriptError for arguments that
-    make no sense or an address that is taken, FixtureError where `out` exists and `overwrite` is False, or cannot be
-    written.
+    make no sense or an address that is taken, FixtureError where `out` exists and `overwrite` is False, is being
+    written by another recording, or cannot be written.
     """
     to = address.parse_target(upstream, "upstream")
     known = given(descriptors)
     check_expectations(ignore, bind)
+    check_grace(grace_s)
     recording = partial(
         Recording,
         out,

@@ -1,27 +1,39 @@
-"""Replaying from Python: `with duplexmock.replay(path) as mock`, and `duplexmock.replay_client(path, target)`."""
+"""Replaying from Python: `with duplexmock.replay(path) as mock`, and `duplexmock.replay_client(path, target)`.
+
+Asyncio code has `async with` for the one, and `await duplexmock.replay_client_async(path, target)` for the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
 from duplexmock.errors import DuplexmockError, MismatchError, ScriptError
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.background import Background
-from duplexmock.net.client import Client
+from duplexmock.net.background import Background, check_may_block
+from duplexmock.net.block import Block, check_grace
 from duplexmock.net.server import Server
 from duplexmock.net.stage import Stage
 from duplexmock.play.plan import Options
-from duplexmock.schema.sources import Source, given
 from duplexmock.store.header import Expect
+
+if TYPE_CHECKING:
+    from duplexmock.net.driver import LiveStream
+    from duplexmock.play.repertoire import Part
+    from duplexmock.schema.descriptors import Descriptors
+    from duplexmock.schema.sources import Source
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Replay:
@@ -39,7 +51,7 @@ class Replay:
         self._grace_s = grace_s
         self._stage: Stage | None = None
         self._server: Server | None = None
-        self._background: Background | None = None
+        self._block = Block("duplexmock-replay", self._start, self._stop)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -49,29 +61,24 @@ class Replay:
     def __enter__(self) -> Replay:
         if self._stage is not None:
             raise ScriptError("a replay is entered once; make another one")
-        stage = self._stage = self._make_stage()
-        server = self._server = Server(stage.play, stage.clock)
-        background = Background("duplexmock-replay")
+        self._stage = self._make_stage()
+        self._server = Server(self._stage.play, self._stage.clock)
         try:
-            self.target = str(background.run(server.start(self._listen)))
+            self._block.enter()
         except BaseException:
-            background.close()
-            stage.close()
+            self._stage.close()
             raise
-        self._background = background
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        background, self._background = self._background, None
-        if background is None or self._stage is None or self._server is None:
+        if not self._block.is_entered or self._stage is None or self._server is None:
             return
         failures: list[Exception] = []
         try:
-            background.run(self._server.stop(self._grace_s))
+            self._block.leave()
         except Exception as failure:  # what a play has raised
             failures.append(failure)
         finally:
-            background.close()
             report = self._stage.report()
             if report:
                 report = "\n".join((*self._server.unreadable, report))
@@ -93,6 +100,14 @@ class Replay:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.__exit__, kind, exc, tb)
+
+    async def _start(self) -> None:
+        assert self._server is not None
+        self.target = str(await self._server.start(self._listen))
+
+    async def _stop(self) -> None:
+        assert self._server is not None
+        await self._server.stop(self._grace_s)
 
 
 class Outcomes(Sequence[Outcome]):
@@ -167,12 +182,13 @@ def replay(
     """
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     listening = address.parse(listen, "listen")
-    known = given(descriptors)
+    check_grace(grace_s)
+    known = _given(descriptors)
     stage = partial(Stage, paths, Side.SERVER, options, descriptors=known, ignore=ignore, bind=bind)
     return Replay(stage, listening, grace_s)
 
 
-def replay_client(
+async def replay_client_async(
     path: Path | str | Sequence[Path | str],
     target: str,
     *,
@@ -190,30 +206,82 @@ def replay_client(
 ) -> Outcomes:
     """Play the client of recorded calls against the live server at `target`, and return what it led to.
 
-        duplexmock.replay_client("chat.duplex", "127.0.0.1:50051").check()
+        (await duplexmock.replay_client_async("chat.duplex", "127.0.0.1:50051")).check()
 
-    The recorded requests are repeated on that server. Arguments are those of `replay`, seen from the other side. Blocks
-    until all calls have ended, also inside an event loop: run it in a thread there. Raises ScriptError where nobody
-    answers at `target`, or a redacted value has none in `metadata`.
+    The recorded requests are repeated on that server, which may run on the same event loop. Arguments are those of
+    `replay`, seen from the other side. Returns when all calls have ended. Raises ScriptError where nobody answers at
+    `target`, or a redacted value has none in `metadata`.
     """
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     to = address.parse_target(target, "target")
     paths = [path] if isinstance(path, str | Path) else path
-    with Stage(paths, Side.CLIENT, options, descriptors=given(descriptors), ignore=ignore, bind=bind) as stage:
-        background = Background("duplexmock-replay-client")
-        try:
-            background.run(perform(stage, to))
-            return Outcomes([outcome for _, outcome in stage.play.outcomes], stage.report())
-        finally:
-            background.close()
+    with Stage(paths, Side.CLIENT, options, descriptors=_given(descriptors), ignore=ignore, bind=bind) as stage:
+        await perform(stage, to)
+        return Outcomes([outcome for _, outcome in stage.play.outcomes], stage.report())
 
 
-async def perform(stage: Stage, target: Address, patience_s: float = 0) -> None:
-    """Play the client of a stage against a live server, which may take `patience_s` seconds to listen."""
-    client = Client(target, stage.clock, patience_s)
+def _with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[], R]], T]], Callable[P, T]]:
+    """Give a function the arguments of `model`; it is called with what calls `model` with them."""
+
+    def decorate(form: Callable[[Callable[[], R]], T]) -> Callable[P, T]:
+        @wraps(model)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return form(partial(model, *args, **kwargs))
+
+        call.__name__, call.__qualname__, call.__doc__ = form.__name__, form.__qualname__, form.__doc__
+        return call
+
+    return decorate
+
+
+@_with_arguments_of(replay_client_async)
+def replay_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes:
+    """Play the client of recorded calls against the live server at `target`, and return what it led to.
+
+        duplexmock.replay_client("chat.duplex", "127.0.0.1:50051").check()
+
+    Blocks until all calls have ended; otherwise as `replay_client_async`, and with its arguments. Raises ScriptError as
+    that does, and where an event loop runs on this thread.
+    """
+    check_may_block("replay_client")
+    background = Background("duplexmock-replay-client")
     try:
-        await stage.play.perform(client.open)
+        return background.run(play())
+    finally:
+        background.close()
+
+
+async def perform(
+    stage: Stage, target: Address, patience_s: float = 0, reached: Callable[[], None] = lambda: None
+) -> None:
+    """Play the client of a stage against a live server, which may take `patience_s` seconds to listen.
+
+    `reached` is called when it does, once for each call that is opened.
+    """
+    from duplexmock.net.client import Client
+
+    client = Client(target, stage.clock, min(patience_s, _FOR_EVER_S))
+
+    async def opened(part: Part) -> LiveStream:
+        stream = await client.open(part)
+        reached()
+        return stream
+
+    try:
+        await stage.play.perform(opened)
     except* DuplexmockError as group:
         raise group.exceptions[0] from None
     finally:
         client.close()
+
+
+def _given(source: Source | None) -> Descriptors | None:
+    if source is None:
+        return None
+    from duplexmock.schema.sources import given
+
+    return given(source)
+
+
+_FOR_EVER_S = 1e9
+"""What an infinite patience is: some thirty years."""

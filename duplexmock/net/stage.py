@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
+from duplexmock.core.player import Player
 from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
@@ -16,11 +18,14 @@ from duplexmock.play.plan import Options, check_chosen, find, source
 from duplexmock.play.play import Play
 from duplexmock.play.reading import FixtureReading, check_paths
 from duplexmock.play.repertoire import Repertoire, Source, Unplayed
-from duplexmock.report.outcomes import Tally, mismatch_lines, tally
-from duplexmock.schema.descriptors import Descriptors
-from duplexmock.schema.reader import Reader
+from duplexmock.report.summary import Tally, tally
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.redact import Redaction
+
+if TYPE_CHECKING:
+    from duplexmock.play.seat import MakeSeat
+    from duplexmock.schema.descriptors import Descriptors
+    from duplexmock.schema.reader import Reader
 
 
 class Stage:
@@ -38,10 +43,12 @@ class Stage:
         descriptors: Descriptors | None = None,
         ignore: Sequence[str] = (),
         bind: Sequence[tuple[str, str]] = (),
+        seat: MakeSeat = Player,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
     ) -> None:
         self.clock = MonotonicClock()
         self._readings: dict[str, FixtureReading] = {}
+        self._redacted_keys: dict[str, Sequence[str]] = {}
         self._redactions: dict[str, Redaction] = {}
         self._fixtures: list[Fixture] = []
         found = find(paths)
@@ -53,11 +60,12 @@ class Stage:
                 name = str(path)
                 fixture = Fixture.open(path)
                 self._fixtures.append(fixture)
-                self._redactions[name] = Redaction(fixture.header.redacted_keys)
+                self._redacted_keys[name] = fixture.header.redacted_keys
                 reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
                 sources.append(source(fixture, name, side, options, reading))
             check_chosen(sources, options)
-            check_paths([reading.descriptors for reading in self._readings.values()], ignore, bind)
+            if ignore or bind:
+                check_paths([reading.descriptors for reading in self._readings.values()], ignore, bind)
             if side is Side.CLIENT or options.order is not None:
                 _check(sources)
         except BaseException:
@@ -65,7 +73,7 @@ class Stage:
             raise
         self._asserts_order = all(each.asserts_order for each in sources)
         repertoire = Repertoire(sources, side, options.repeat)
-        self.play = Play(repertoire, side, self.clock, prepare=FramedLane, ended=ended)
+        self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended)
 
     def close(self) -> None:
         """Close the fixtures."""
@@ -80,12 +88,14 @@ class Stage:
 
     def reader(self, name: str) -> Reader:
         """Return what reads the payloads of this fixture."""
+        from duplexmock.schema.reader import Reader
+
         reading = self._readings.get(name)
         return reading.reader if reading else Reader()
 
     def shown(self, name: str, outcome: Outcome) -> Outcome:
         """Return the outcome as it may be shown and written: without the peer's secrets."""
-        redaction = self._redactions.get(name) or Redaction()
+        redaction = self._redaction(name)
         session, mismatch = outcome.session, outcome.mismatch
         if mismatch is not None and mismatch.actual is not None:
             mismatch = replace(mismatch, actual=redaction.any(mismatch.actual))
@@ -106,6 +116,8 @@ class Stage:
         counted = self.tally()
         if counted.is_green:
             return ""
+        from duplexmock.report.outcomes import mismatch_lines
+
         lines: list[str] = []
         failed = [(name, outcome) for name, outcome in self.play.outcomes if not outcome.agreed]
         for name, outcome in failed[:_TOLD]:
@@ -116,6 +128,12 @@ class Stage:
         if len(counted.unplayed) > _TOLD:
             lines.append(f"and {len(counted.unplayed) - _TOLD} more that were not played")
         return "\n".join((*lines, str(counted)))
+
+    def _redaction(self, name: str) -> Redaction:
+        redaction = self._redactions.get(name)
+        if redaction is None:
+            redaction = self._redactions[name] = Redaction(self._redacted_keys.get(name, ()))
+        return redaction
 
 
 def _check(sources: Sequence[Source]) -> None:

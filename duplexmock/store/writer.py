@@ -9,12 +9,13 @@ A large payload is neither joined nor packed: the slice that the tap cut from it
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgpack
 
@@ -24,6 +25,11 @@ from duplexmock.store.flat import flatten
 from duplexmock.store.header import Header, header_fields
 from duplexmock.store.index import LAST_OF_MESSAGES, Index, SessionLine, Tally, flat_lines
 from duplexmock.store.records import BIN, BIN_32, END, END_HEAD, END_NIL, NIL, RecordKind
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 BLOCK_BYTES = 256 * 1024
 """A block ends when its body has this size: what a reader decodes to see one row of it."""
@@ -35,12 +41,20 @@ LARGE_BYTES = 4096
 """From this size on a payload is written where it lies; below it, copying it costs less than one more buffer."""
 
 
-class Writer:
-    """Writes one fixture.
+class Behind(NamedTuple):
+    """Where a file goes on: its size, the number of its last record, and the offset of its last INDEX record or 0."""
 
-    The file is made, or emptied, at once; FixtureError where that cannot be done, or where a file is there and
-    `if_exists` is "refuse". Devices and pipes are written to in any case: they hold nothing that could be lost. The
-    file is readable by its owner only.
+    offset: int
+    number: int
+    indexed_at: int
+
+
+class Writer:
+    """Writes one fixture, from its header on or behind what a file already has.
+
+    The file is made, or emptied, at once; FixtureError where that cannot be done, where a file is there and `if_exists`
+    is "refuse", or where another Writer has not closed it (which is known where the platform has flock). Devices and
+    pipes are written to in any case: they hold nothing that could be lost. The file is readable by its owner only.
 
     `failure` is a sentence when the file could not be written, and empty while all is well. From then on rows are
     dropped, and what was written stays readable. `wrote` is told a line for each session of a block that has gone out.
@@ -49,7 +63,7 @@ class Writer:
     def __init__(
         self,
         path: Path | str,
-        header: Header,
+        opening: Header | Behind,
         *,
         if_exists: Literal["refuse", "overwrite"] = "refuse",
         wrote: Callable[[Mapping[int, SessionLine]], None] = lambda lines: None,
@@ -57,10 +71,8 @@ class Writer:
         self.failure = ""
         self._wrote = wrote
         self._path = str(path)
-        self._fd = _create(path, if_exists)
+        self._fd = _create(path, if_exists) if isinstance(opening, Header) else _reopen(path)
         self._open = True
-        self._offset = 0
-        self._number = 0
         self._pack = msgpack.Packer(default=flatten, unicode_errors="surrogateescape").pack
         self._first_at_ns = self._last_at_ns = 0
         self._body: list[bytes | memoryview] = []
@@ -68,8 +80,11 @@ class Writer:
         self._heads: dict[Row, bytes] = {}  # of this block's rows with large payloads
         self._tally = Tally()
         self._index = Index()
-        self._indexed_at = 0
-        self._put([self._pack(header_fields(header))])
+        if isinstance(opening, Header):
+            self._offset = self._number = self._indexed_at = 0
+            self._put([self._pack(header_fields(opening))])
+        else:
+            self._offset, self._number, self._indexed_at = opening
 
     def write(self, at_ns: int, rows: Sequence[Row]) -> None:
         """Take the rows of one read, seen at `at_ns`. Never raises for what happens to the file."""
@@ -115,6 +130,7 @@ class Writer:
         self._put([END.pack(*END_HEAD, self._indexed_at, END_NIL)])
         self.sync()
         self._open = False
+        _unlock(self._fd)
         try:
             os.close(self._fd)
         except OSError as exc:
@@ -248,20 +264,55 @@ def _array_head(length: int) -> bytes:
 
 
 def _create(path: Path | str, if_exists: Literal["refuse", "overwrite"]) -> int:
-    """Open the file for writing and return its descriptor."""
+    """Open the file for writing, empty and locked, and return its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
     try:
         try:
-            return os.open(path, flags | os.O_EXCL, _MODE)
+            fd = os.open(path, flags | os.O_EXCL, _MODE)
         except FileExistsError:
             if stat.S_ISREG(os.stat(path).st_mode):
                 if if_exists == "refuse":
                     raise FixtureError(f"{path}: the file exists; overwrite it, or record to another one") from None
                 os.chmod(path, _MODE)
-                flags |= os.O_TRUNC
-            return os.open(path, flags, _MODE)
+            fd = os.open(path, flags, _MODE)
+        try:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                _lock(fd, path)
+                os.ftruncate(fd, 0)  # not by opening it: what another recording has written must stay
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
     except OSError as exc:
         raise FixtureError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _reopen(path: Path | str) -> int:
+    """Open a file to write on behind its end, locked, and return its descriptor."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+    except OSError as exc:
+        raise FixtureError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    _lock(fd, path)
+    return fd
+
+
+def _lock(fd: int, path: Path | str) -> None:
+    """Keep other Writers, of any process, off the file until `_unlock`; FixtureError where one is there."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise FixtureError(f"{path}: another recording is writing it") from exc
+        except OSError:
+            pass  # a file system that has no locks
+
+
+def _unlock(fd: int) -> None:
+    """Let others write the file, also where a child that was forked meanwhile still has it open."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _write_all(fd: int, buffers: list[bytes | memoryview]) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,15 @@ def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None 
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def started(*arguments: object, program: Sequence[str] = DUPLEXMOCK, **options: Any) -> subprocess.Popen[str]:
+    """Start `duplexmock` with these arguments, without stdin and with pipes for what it says."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [*program, *map(str, arguments)]
+    return subprocess.Popen(command, **{"env": environment(), "text": True, **streams, **options})
+
+
 class Running:
-    """A `duplexmock record` that listens."""
+    """A `duplexmock` that listens."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -70,22 +77,23 @@ class Running:
 
 
 @contextmanager
-def recording(*arguments: object, program: Sequence[str] = DUPLEXMOCK, **options: Any) -> Iterator[Running]:
-    """Run `duplexmock record` with these arguments until the block is left, killing it there if it still runs."""
-    process = subprocess.Popen(
-        [*program, "record", *map(str, arguments)],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-    with process:
-        running = Running(process)
+def running(*arguments: object, **options: Any) -> Iterator[Running]:
+    """Run `duplexmock` from when it listens until the block is left, killing it there if it still runs."""
+    with started(*arguments, **options) as process:
+        listens = Running(process)
         try:
-            running.until_listening()
-            yield running
+            listens.until_listening()
+            yield listens
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def recording(*arguments: object, **options: Any) -> AbstractContextManager[Running]:
+    """Run `duplexmock record` with these arguments during the block."""
+    return running("record", *arguments, **options)
+
+
+def replaying(*arguments: object, **options: Any) -> AbstractContextManager[Running]:
+    """Run `duplexmock replay` with these arguments, as a server, during the block."""
+    return running("replay", *arguments, **options)

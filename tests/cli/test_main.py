@@ -50,7 +50,31 @@ def test_without_a_command_the_help_is_shown():
         ([*RECORD, "--bind", "a"], "UPSTREAM [-- COMMAND...]", "--bind 'a': not FROM=TO, two field paths."),
         ([*RECORD, "--bind", "=b"], "UPSTREAM [-- COMMAND...]", "--bind '=b': not FROM=TO, two field paths."),
         ([*RECORD, "--expect", "most"], "UPSTREAM [-- COMMAND...]", "'most' is not one of 'lanes', 'order', 'strict'."),
-        ([*RECORD, "--grace", "-1"], "UPSTREAM [-- COMMAND...]", "-1.0 is not in the range x>=0."),
+        *(
+            (
+                [*RECORD, "--grace", text],
+                "UPSTREAM [-- COMMAND...]",
+                f"Error: Invalid value for '--grace': {text!r} is not a number of seconds, 0 or more.",
+            )
+            for text in ("-1", "nan", "inf", "-inf", "soon", "")
+        ),
+        *(
+            (
+                ["replay", "x", "--timeout", text],
+                "FILE... [-- COMMAND...]",
+                f"Error: Invalid value for '--timeout': {text!r} is not a number of seconds more than 0, or inf.",
+            )
+            for text in ("0", "-1", "nan", "-inf", "soon")
+        ),
+        *(
+            (
+                ["replay", "x", "--speed", text],
+                "FILE... [-- COMMAND...]",
+                f"Error: Invalid value for '--speed': {text!r} is not a number more than 0; "
+                "1 is as recorded, inf as fast as possible.",
+            )
+            for text in ("0", "-1", "nan", "-inf", "fast")
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
@@ -16,7 +15,7 @@ from chat_app.chat_pb2 import ChatMessage
 from duplexmock.core.session import Ended
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
-from tests.cli.commands import DUPLEXMOCK, environment, recording, run
+from tests.cli.commands import DUPLEXMOCK, environment, recording, run, started
 from tests.net.chats import CHAT, called, channel, chatted, serving
 from tests.schema.protos import chat_file, set_of
 
@@ -162,6 +161,23 @@ def test_a_file_that_is_there_is_refused_or_overwritten(out, upstream):
     assert not (out.parent / "ran").exists()
     assert run("record", upstream, "--out", out, "--overwrite", "--quiet", "--", *CLIENT)[0] == 0
     assert len(read(out)[1]) == 1
+
+
+def test_a_file_that_another_recording_writes_is_refused(out, upstream):
+    out.write_text("old")
+    with recording(upstream, "--out", out, "--overwrite", "--quiet") as recorder:
+        chatted(recorder.target, 2)
+        touch = python("open('ran', 'w')")
+        assert run("record", upstream, "--out", out, "--overwrite", "--", *touch, cwd=out.parent) == (
+            2,
+            "",
+            f"Error: {out}: another recording is writing it\n",
+        )
+        assert not (out.parent / "ran").exists()
+        chatted(recorder.target, 2)
+        recorder.signal(signal.SIGTERM)
+        assert recorder.end() == (0, f"listening on {recorder.target}\n", "")
+    assert len(read(out)[1]) == 2
 
 
 def test_an_address_that_is_taken(out, upstream):
@@ -336,24 +352,13 @@ def test_a_signal_to_the_whole_group_is_no_traceback(tmp_path, out, upstream):
 
 
 def recording_of(folder, upstream, out, code, *options, **more):
-    return subprocess.Popen(
-        [*DUPLEXMOCK, "record", upstream, "--out", str(out), "--quiet", *options, "--", *python(code)],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
+    return started("record", upstream, "--out", out, "--quiet", *options, "--", *python(code), cwd=folder, **more)
 
 
 def test_without_any_stdin_a_signal_goes_to_the_command(tmp_path, out, upstream):
     code = "import signal; signal.signal(2, signal.SIG_DFL); print(flush=True); signal.pause()"
-    command = [*DUPLEXMOCK, "record", upstream, "--out", str(out), "--quiet", "--", *python(code)]
-    closed = [sys.executable, "-c", "import os, sys; os.close(0); os.execv(sys.argv[1], sys.argv[1:])", *command]
-    process = subprocess.Popen(closed, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process:
+    closed = [sys.executable, "-c", "import os, sys; os.close(0); os.execv(sys.argv[1], sys.argv[1:])", *DUPLEXMOCK]
+    with started("record", upstream, "--out", out, "--quiet", "--", *python(code), program=closed) as process:
         assert process.stdout.readline() == "\n"
         process.send_signal(signal.SIGINT)
         assert (process.wait(), process.stderr.read()) == (128 + signal.SIGINT, "")

@@ -3,17 +3,15 @@
 import json
 import re
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.cli.commands import DUPLEXMOCK, LIMIT_S, Running, environment, run
+from tests.cli.commands import LIMIT_S, replaying, run, started
 from tests.net.chats import CHAT, serving
 from tests.net.ends import ANSWER, REQUEST, request, written
 from tests.net.test_replay import says
@@ -34,27 +32,6 @@ def client(count: int = 3, *more: str) -> list[str]:
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
-
-
-@contextmanager
-def replaying(*arguments: object) -> Iterator[Running]:
-    """Run `duplexmock replay` as a server until the block is left."""
-    process = subprocess.Popen(
-        [*DUPLEXMOCK, "replay", *map(str, arguments)],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        running = Running(process)
-        try:
-            running.until_listening()
-            yield running
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 @pytest.fixture
@@ -100,14 +77,54 @@ def test_a_command_that_fails_where_all_agreed() -> None:
     assert run("replay", ECHO_THREE, "--", *client(3, "--ends", "ABORTED"))[0] == 1
 
 
-def test_a_command_that_hangs_in_its_call_is_told_and_ends() -> None:
-    command = client(3, "--interval", "60", "--deadline", "60", "--ends", "FAILED_PRECONDITION")
-    code, stdout, _ = run("replay", ECHO_THREE, "--timeout", "0.3", "--", *command)
-    assert code == 1
-    assert (
-        "Nothing came from the client within 300 ms, and its second message was expected: the client waits for "
-        "ServerMessage #2; that needs ClientMessage #2 (seen, not learned); nothing is on its way."
-    ) in stdout.splitlines()
+def test_a_command_that_hangs_in_its_call_is_told_and_ends(path: Path) -> None:
+    hangs = (
+        "import os\n"
+        "from tests.net.ends import REQUEST, client\n"
+        "from tests.playbook import ask\n"
+        "with client(os.environ['DUPLEXMOCK_TARGET']) as end:\n"
+        "    print(end.hear(end.open(REQUEST, ask('a')), 1)[0].status.message)\n"
+    )
+    code, stdout, stderr = run("replay", path, "--timeout", "3", "--", *python(hangs))
+    sentence = (
+        "Nothing came from the client within 3 s, and its half-close was expected: the client waits for ServerHeader; "
+        "that needs ClientHalfClose (seen, not learned); nothing is on its way."
+    )
+    assert (code, stderr) == (1, "")
+    assert stdout.splitlines().count(sentence) == 2  # the command's and ours
+
+
+HANGS = "import signal; signal.pause()"
+
+
+def ended(within: str) -> str:
+    return f"{sys.executable} was ended: no call came within {within}, and there is more to play."
+
+
+def test_a_command_that_opens_no_call_is_ended(path: Path) -> None:
+    assert run("replay", path, "--timeout", "0.3", "--", *python(HANGS)) == (
+        1,
+        f"{ended('300 ms')}\nnot played: {path}   session 1   {CHAT}\n1 session: 0 agreed, 1 not played\n",
+        "",
+    )
+
+
+def test_json_lines_of_a_command_that_was_ended(path: Path) -> None:
+    code, stdout, _ = run("replay", path, "--timeout", "0.3", "--json", "--", *python(HANGS))
+    _, counted = map(json.loads, stdout.splitlines())
+    assert (code, counted["command"], counted["agreed"]) == (1, ended("300 ms"), 0)
+
+
+def test_a_command_that_is_ended_takes_what_it_has_started_with_it(path: Path) -> None:
+    # The end of stdout, which `run` waits for, comes when nobody has it open any more.
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HANGS!r}])"
+    assert run("replay", path, "--timeout", "0.3", "--", *python(starts))[0] == 1
+
+
+@pytest.mark.parametrize("exits", [0, 7])
+def test_the_exit_code_of_a_command_that_was_ended_is_not_its_own(path: Path, exits: int) -> None:
+    code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit({exits})); signal.pause()"
+    assert run("replay", path, "--timeout", "0.5", "--", *python(code))[0] == 1
 
 
 # The server, listening
@@ -235,17 +252,33 @@ def test_a_server_that_fails_at_its_end_counts() -> None:
         assert run("replay", ECHO_THREE, "--target", target, "--timeout", "30", "--", *command)[0] == 7
 
 
+@pytest.mark.parametrize(("exits", "code"), [(0, 1), (3, 3)])
+def test_a_server_that_exits_before_it_can_be_reached(path: Path, exits: int, code: int) -> None:
+    with listening() as (listener, target):
+        listener.close()
+        done = run("replay", path, "--target", target, "--timeout", "inf", "--", *python(f"raise SystemExit({exits})"))
+    assert done == (
+        code,
+        f"the recorded requests are repeated on the live server at {target}\n"
+        f"{sys.executable} exited with {exits} before {target} could be reached.\n"
+        f"not played: {path}   session 1   {CHAT}\n1 session: 0 agreed, 1 not played\n",
+        "",
+    )
+
+
+def test_a_server_that_never_listens(path: Path) -> None:
+    with listening() as (listener, target):
+        listener.close()
+        done = run("replay", path, "--target", target, "--timeout", "0.3", "--", *python(HANGS))
+    first = f"the recorded requests are repeated on the live server at {target}\n"
+    assert done == (2, first, refused(f"{target} cannot be reached: Connection refused"))
+
+
 @pytest.mark.parametrize("with_command", [False, True])
 def test_an_interrupted_client_is_no_success(path: Path, with_command: bool) -> None:
     with listening() as (listener, target):
         command = ["--", *python("import signal; signal.pause()")] if with_command else []
-        process = subprocess.Popen(
-            [*DUPLEXMOCK, "replay", str(path), "--target", target, *command],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with process:
+        with started("replay", path, "--target", target, *command) as process:
             listener.accept()
             process.send_signal(signal.SIGTERM)
             assert process.wait(LIMIT_S) == 130
@@ -262,8 +295,6 @@ def refused(sentence: str) -> str:
     ("options", "sentence"),
     [
         (["--session", "2"], "{path}: there is no session 2; the fixture holds session 1 alone"),
-        (["--speed", "0"], "speed 0: not more than 0; 1 is as recorded, inf as fast as possible"),
-        (["--timeout", "0"], "timeout 0: not more than 0 seconds"),
         (["--listen", "here"], "--listen 'here': not HOST:PORT or unix:/path"),
         (["--target", "here"], "--target 'here': not HOST:PORT or unix:/path"),
         (["--target", "127.0.0.1:0"], "--target '127.0.0.1:0': port 0 cannot be dialled"),

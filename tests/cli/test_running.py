@@ -1,4 +1,4 @@
-"""Running a command beside a command of ours: signals, exit codes, and a server that is ended behind the block."""
+"""Running a command beside a command of ours: signals, exit codes, and how it is ended."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from duplexmock.cli.running import Signals, check_command, run_command, serving
+from duplexmock.cli.running import Signals, check_command, run_command, started
 from duplexmock.errors import ScriptError
 
 LIMIT_S = 30.0
@@ -40,9 +40,10 @@ def test_a_task_that_is_done_a_signal_or_a_time() -> None:
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         with signals.caught():
-            told = [await signals.or_done(done), await signals.or_done(never, 0.01)]
+            told = [await signals.or_done(never, done), await signals.or_done(never, within_s=0.01)]
+            assert not signals.have_come
             os.kill(os.getpid(), signal.SIGTERM)
-            return [*told, await signals.or_done(never)]
+            return [*told, await signals.or_done(never, never)]
 
     assert asyncio.run(main()) == [None, None, signal.SIGTERM]
 
@@ -57,11 +58,13 @@ def test_a_command_that_cannot_be_found_or_run(tmp_path: Path) -> None:
     (tmp_path / "script").chmod(0o755)
     script = str(tmp_path / "script")
 
-    async def serve() -> None:
-        async with serving([script], "127.0.0.1:1", LIMIT_S):
-            pytest.fail("the block is not entered")
+    async def run_it() -> int:
+        return await run_command([script], "127.0.0.1:1", Signals(), LIMIT_S)
 
-    for run in (lambda: run_command([script], "127.0.0.1:1", Signals(), LIMIT_S), serve):
+    async def start_it() -> None:
+        await started([script], "127.0.0.1:1")
+
+    for run in (run_it, start_it):
         with pytest.raises(ScriptError) as caught:
             asyncio.run(run())
         assert str(caught.value) == f"{script}: Exec format error"
@@ -79,7 +82,22 @@ def test_the_exit_code_of_a_command(code: str, exit_code: int) -> None:
     assert asyncio.run(run_command(python(code), "127.0.0.1:1", Signals(), LIMIT_S)) == exit_code
 
 
-IGNORES = "import pathlib, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w'); "
+def test_a_command_is_not_started_where_a_signal_has_come_before(tmp_path: Path) -> None:
+    async def main() -> int:
+        signals = Signals()
+        with signals.caught():
+            os.kill(os.getpid(), signal.SIGINT)
+            while not signals.have_come:
+                await asyncio.sleep(0)
+            touch = python("open(__import__('sys').argv[1], 'w')", str(tmp_path / "ran"))
+            return await run_command(touch, "127.0.0.1:1", signals, LIMIT_S)
+
+    assert asyncio.run(main()) == 128 + signal.SIGINT
+    assert list(tmp_path.iterdir()) == []
+
+
+READY = "import signal, sys; open(sys.argv[1], 'w'); "
+IGNORES = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w'); "
 ENDS_BY_7 = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); open(sys.argv[1], 'w'); "
 
 
@@ -91,15 +109,48 @@ async def there(path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "exit_code"),
     [
-        ("import signal, sys; open(sys.argv[1], 'w'); signal.pause()", 0),
+        (READY + "signal.pause()", 0),
         (ENDS_BY_7 + "signal.pause()", 7),
         (IGNORES + "[signal.pause() for _ in iter(int, 1)]", 128 + signal.SIGKILL),
     ],
 )
-def test_a_server_is_ended_behind_the_block(tmp_path: Path, code: str, exit_code: int) -> None:
+def test_a_command_is_ended(tmp_path: Path, code: str, exit_code: int) -> None:
+    ready = tmp_path / "ready"
+
     async def main() -> int:
-        async with serving(python(code, str(tmp_path / "ready")), "127.0.0.1:1", 0.5) as server:
-            await there(tmp_path / "ready")
-        return server.code
+        program = await started(python(code, str(ready)), "127.0.0.1:1")
+        assert program.name == sys.executable
+        await there(ready)
+        return await program.end(0.5)
+
+    async def overdue() -> int:
+        return await run_command(python(code, str(ready)), "127.0.0.1:1", Signals(), LIMIT_S, there(ready))
 
     assert asyncio.run(main()) == exit_code
+    ready.unlink()
+    assert asyncio.run(overdue()) == exit_code
+
+
+def test_a_command_that_has_exited_is_not_ended_well() -> None:
+    async def main(code: str) -> int:
+        program = await started(python(code), "127.0.0.1:1")
+        await program.exited
+        return await program.end(LIMIT_S)
+
+    assert asyncio.run(main("raise SystemExit(3)")) == 3
+    assert asyncio.run(main("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")) == 128 + signal.SIGTERM
+
+
+def test_what_keeps_a_command_from_being_overdue_may_fail_and_it_is_killed(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    async def fails() -> None:
+        await there(pid)
+        raise ScriptError("mine")
+
+    code = "import os, pathlib, signal, sys; pathlib.Path(sys.argv[1] + '-').write_text(str(os.getpid())); "
+    code += "os.rename(sys.argv[1] + '-', sys.argv[1]); signal.pause()"
+    with pytest.raises(ScriptError, match="mine"):
+        asyncio.run(run_command(python(code, str(pid)), "127.0.0.1:1", Signals(), LIMIT_S, fails()))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)

@@ -74,13 +74,31 @@ def test_some_sessions(rich):
     assert run("show", rich, "--session", 1) == (0, HEAD + SESSION_1, "")
     assert run("show", rich, "--session", 3, "--session", 1)[1].count("   session ") == 2
     assert run("show", rich, "--method", "*/Chat", "--session", 1, "--session", 2) == (0, HEAD + SESSION_1, "")
-    assert run("show", rich, "--method", "none") == (0, HEAD, "")
 
 
-def test_a_session_that_is_not_there(rich):
-    code, stdout, stderr = run("show", rich, "--session", 8)
-    assert (code, stdout) == (2, HEAD)
-    assert stderr == f"Error: {rich}: there is no session 8; the fixture holds sessions 1 to 7\n"
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--session", 8], "{rich}: there is no session 8; the fixture holds sessions 1 to 7"),
+        (["--session", 1, "--session", 99], "{rich}: there is no session 99; the fixture holds sessions 1 to 7"),
+        (["--method", "none"], "method 'none': no session is of such a method"),
+        (["--method", "*/Chat", "--method", "none"], "method 'none': no session is of such a method"),
+        (["--session", 2, "--method", "*/Chat"], "method '*/Chat': none of the sessions chosen is of such a method"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_what_chooses_nothing_is_refused(rich, options, sentence, form):
+    assert run("show", rich, *options, *form) == (2, "", f"Error: {sentence.format(rich=rich)}\n")
+
+
+def test_a_fixture_without_sessions_is_shown_and_nothing_can_be_chosen_of_it(tmp_path):
+    write(tmp_path / "none.duplex", [], BARE)
+    head = "none.duplex   2026-11-22 12:00:00 UTC   of unix:/run/chat.sock   0 sessions\n"
+    assert run("show", "none.duplex", cwd=tmp_path) == (0, head, "")
+    sentence = "Error: none.duplex: there is no session 1; the fixture holds no sessions\n"
+    assert run("show", "none.duplex", "--session", 1, cwd=tmp_path) == (2, "", sentence)
+    sentence = "Error: method '*': no session is of such a method\n"
+    assert run("show", "none.duplex", "--method", "*", cwd=tmp_path) == (2, "", sentence)
 
 
 def test_descriptors_name_the_fields(tmp_path):

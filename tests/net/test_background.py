@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from duplexmock.net.background import Background
+from duplexmock.errors import ScriptError
+from duplexmock.net.background import Background, check_may_block
 
 
 @pytest.fixture
@@ -129,3 +130,17 @@ def test_an_interrupt_here_cancels_what_runs_there(background):
 
 def test_its_thread_does_not_keep_the_process_alive(background):
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "test-loop")
+
+
+def test_what_blocks_is_refused_where_a_loop_runs(background):
+    async def here():
+        check_may_block("play")
+
+    check_may_block("play")
+    for run in (asyncio.run, background.run):
+        with pytest.raises(ScriptError) as caught:
+            run(here())
+        assert str(caught.value) == (
+            "play would block the event loop that runs here, and a server on it could never answer; "
+            "there, await play_async(...)"
+        )

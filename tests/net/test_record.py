@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import socket
@@ -268,6 +269,15 @@ def test_a_file_that_is_there_is_refused_or_overwritten(out, server):
     assert len(sessions(out)) == 1
 
 
+def test_a_file_that_another_recording_writes_is_refused(out, server):
+    with duplexmock.record(server, out=out) as proxy:
+        with pytest.raises(FixtureError) as caught, duplexmock.record(server, out=out, overwrite=True):
+            pytest.fail("the block is not entered")
+        assert texts(chatted(proxy.target)) == ACKS
+    assert str(caught.value) == f"{out}: another recording is writing it"
+    assert len(sessions(out)) == 1
+
+
 def test_a_call_that_is_open_when_the_block_is_left_has_the_grace_to_end(out, server):
     with HalfClosesLate() as ends:
         with duplexmock.record(server, out=out, grace_s=LIMIT_S) as proxy:
@@ -403,6 +413,9 @@ def test_the_fixture_carries_what_was_asked_for(tmp_path, out, server):
         ({"upstream": "localhost"}, "upstream 'localhost': not HOST:PORT or unix:/path"),
         ({"upstream": "localhost:0"}, "upstream 'localhost:0': port 0 cannot be dialled"),
         ({"listen": "here"}, "listen 'here': not HOST:PORT or unix:/path"),
+        ({"grace_s": math.nan}, "grace nan: not a number of seconds, 0 or more"),
+        ({"grace_s": math.inf}, "grace inf: not a number of seconds, 0 or more"),
+        ({"grace_s": -1}, "grace -1: not a number of seconds, 0 or more"),
         ({"descriptors": "none.pb"}, "'none.pb': the descriptor set cannot be read: No such file or directory"),
         ({"redact": [":path"]}, "redact ':path': pseudo-headers are not metadata and cannot be redacted"),
     ],

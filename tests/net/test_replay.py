@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import inspect
+import math
 import os
 import re
 import threading
@@ -34,7 +36,7 @@ from duplexmock.core.status import Code, ErrorCode, Status
 from duplexmock.net.background import Background
 from tests.net.chats import CHAT, called, channel, chatted, clock, serving
 from tests.net.ends import ANSWER, REQUEST, request, sentences, written
-from tests.net.wires import LIMIT_S
+from tests.net.wires import LIMIT_S, listening
 from tests.peers.programs import ROOT
 from tests.playbook import HALF_CLOSE, OK, ask, fails, goaway, lost_by, recorded, reply
 from tests.schema.protos import chat_file, set_of
@@ -309,6 +311,11 @@ def test_nothing_is_left_behind(path: Path) -> None:
         ({"speed": 0}, "speed 0: not more than 0; 1 is as recorded, inf as fast as possible"),
         ({"repeat": 0}, "repeat 0: at least 1"),
         ({"timeout_s": 0}, "timeout 0: not more than 0 seconds"),
+        ({"grace_s": math.nan}, "grace nan: not a number of seconds, 0 or more"),
+        ({"grace_s": math.inf}, "grace inf: not a number of seconds, 0 or more"),
+        ({"grace_s": -1}, "grace -1: not a number of seconds, 0 or more"),
+        ({"speed": math.nan}, "speed nan: not more than 0; 1 is as recorded, inf as fast as possible"),
+        ({"timeout_s": math.nan}, "timeout nan: not more than 0 seconds"),
         ({"descriptors": "none.pb"}, "'none.pb': the descriptor set cannot be read: No such file or directory"),
     ],
 )
@@ -633,6 +640,79 @@ def test_a_server_is_replayed_to(recording: Path) -> None:
     outcomes.check()
 
 
+def test_asyncio_code_replays_to_a_server_on_its_own_loop(path: Path) -> None:
+    written(path, echo())
+
+    async def main() -> Any:
+        server = grpc.aio.server()
+        handlers = {"Chat": grpc.stream_stream_rpc_method_handler(answer_in_capitals)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("chat.ChatService", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            return await duplexmock.replay_client_async(path, f"127.0.0.1:{port}", timeout_s=LIMIT_S)
+        finally:
+            await server.stop(0)
+
+    outcomes = asyncio.run(main())
+    outcomes.check()
+    assert sentences(outcomes) == [(1, "")]
+
+
+async def answer_in_capitals(requests: Any, context: Any) -> None:
+    async for message in requests:
+        await context.write(message.upper())
+
+
+def test_what_blocks_is_refused_where_an_event_loop_runs(path: Path) -> None:
+    written(path, echo())
+
+    async def main() -> None:
+        duplexmock.replay_client(path, "127.0.0.1:9")
+
+    with pytest.raises(duplexmock.ScriptError) as caught:
+        asyncio.run(main())
+    assert str(caught.value) == (
+        "replay_client would block the event loop that runs here, and a server on it could never answer; "
+        "there, await replay_client_async(...)"
+    )
+
+
+def test_asyncio_code_may_block_a_thread(path: Path) -> None:
+    written(path, echo())
+
+    async def main() -> Any:
+        with raw_server(answer_in_capitals) as target:
+            return await asyncio.to_thread(duplexmock.replay_client, path, target)
+
+    asyncio.run(main()).check()
+
+
+def test_a_replay_of_asyncio_code_can_be_cancelled(path: Path) -> None:
+    written(path, echo())
+    files = len(os.listdir("/proc/self/fd"))
+
+    async def main(listener: Any, target: str) -> None:
+        playing = asyncio.ensure_future(duplexmock.replay_client_async(path, target))
+        listener.setblocking(False)
+        accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+        with accepted:
+            playing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await playing
+
+    with listening() as (listener, target):
+        asyncio.run(main(listener, target))
+    assert len(os.listdir("/proc/self/fd")) <= files
+
+
+def test_both_forms_take_the_same_arguments() -> None:
+    blocking, awaited = inspect.signature(duplexmock.replay_client), inspect.signature(duplexmock.replay_client_async)
+    assert blocking == awaited
+    assert list(blocking.parameters)[:3] == ["path", "target", "expect"]
+    assert duplexmock.replay_client.__name__ == "replay_client"
+
+
 def test_a_server_that_says_something_else(path: Path) -> None:
     written(path, session(REQUEST, ask("a"), HALF_CLOSE, ANSWER, reply("A"), OK))
 
@@ -655,11 +735,7 @@ def test_a_server_that_says_something_else(path: Path) -> None:
 def test_more_calls_than_a_real_server_allows(path: Path) -> None:
     written(path, *(echo(number) for number in range(1, 10)))
 
-    async def serve(requests: Any, context: Any) -> None:
-        async for message in requests:
-            await context.write(message.upper())
-
-    with raw_server(serve, [("grpc.max_concurrent_streams", 2)]) as target:
+    with raw_server(answer_in_capitals, [("grpc.max_concurrent_streams", 2)]) as target:
         outcomes = duplexmock.replay_client(path, target)
     outcomes.check()
     assert len(outcomes) == 9

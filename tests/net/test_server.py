@@ -1,7 +1,9 @@
 """The mock's seat against clients spoken at by hand: limits, refusals, hostile connections, and how it stops."""
 
+import asyncio
 import struct
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,12 @@ class Mock:
 
     def stop(self, grace_s: float = LIMIT_S) -> None:
         self._background.run(self._server.stop(grace_s))
+
+    def idle(self, for_s: float) -> Future[None]:
+        """Begin to wait until it is idle, and let it look."""
+        waiting = self._background.start(self._server.idle(for_s))
+        self._background.run(asyncio.sleep(0))
+        return waiting
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -206,6 +214,26 @@ def test_a_play_that_fails_resets_the_call_and_is_raised_at_the_stop() -> None:
                 served.stop()
     finally:
         background.close()
+
+
+# Idle
+
+
+def test_it_is_idle_when_no_call_has_been_open_for_so_long(path: Path) -> None:
+    written(path, recorded(*enumerate((REQUEST, ANSWER, ask("a"), HALF_CLOSE, OK))))
+    with mock(path) as served, client(served.target) as end:
+        served.idle(0).result(LIMIT_S)
+        long = served.idle(3600)
+        stream_id = end.open(REQUEST)
+        assert end.hear(stream_id, 1) == [ANSWER]
+        soon = served.idle(0)
+        assert not soon.done()
+        end.say(stream_id, ask("a"), HALF_CLOSE)
+        assert end.hear(stream_id, 1) == [OK]
+        soon.result(LIMIT_S)
+        assert not long.done()
+        long.cancel()
+        served.stop()
 
 
 # Hostile connections

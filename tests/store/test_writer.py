@@ -1,5 +1,7 @@
 """The Writer: where and how the file is made, blocks, parts, several INDEX records, and a disk that is full."""
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -74,6 +76,82 @@ def test_a_file_that_is_overwritten_is_emptied_and_closed_to_others(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with Fixture.open(path) as fixture:
         assert (fixture.header, len(fixture), fixture.complete) == (BARE, 0, True)
+
+
+def test_a_file_that_is_being_written_is_refused_and_stays_as_it_is(tmp_path):
+    path = tmp_path / "x.duplex"
+    writer = Writer(path, BARE)
+    writer.write(10, BEGINNING)
+    writer.flush()
+    content = path.read_bytes()
+    for _ in range(2):  # a refusal takes no lock away
+        with pytest.raises(FixtureError) as caught:
+            Writer(path, HEADER, if_exists="overwrite")
+        assert str(caught.value) == f"{path}: another recording is writing it"
+        assert path.read_bytes() == content
+    writer.close()
+    with Fixture.open(path) as fixture:
+        assert (fixture.header, len(fixture), fixture.complete) == (BARE, 1, True)
+    Writer(path, HEADER, if_exists="overwrite").close()
+    with Fixture.open(path) as fixture:
+        assert (fixture.header, len(fixture)) == (HEADER, 0)
+
+
+def test_two_that_overwrite_a_file_do_not_damage_it(tmp_path):
+    path = tmp_path / "x.duplex"
+    path.write_bytes(bytes(100_000))
+    writer = Writer(path, BARE, if_exists="overwrite")
+    with pytest.raises(FixtureError) as caught:
+        Writer(path, HEADER, if_exists="overwrite")
+    assert str(caught.value) == f"{path}: another recording is writing it"
+    writer.close()
+    with Fixture.open(path) as fixture:
+        assert (fixture.header, fixture.complete) == (BARE, True)
+
+
+def test_a_file_under_another_name_is_the_same_file(tmp_path):
+    writer = Writer(tmp_path / "x.duplex", BARE)
+    (tmp_path / "link").symlink_to(tmp_path / "x.duplex")
+    with pytest.raises(FixtureError) as caught:
+        Writer(tmp_path / "link", HEADER, if_exists="overwrite")
+    assert str(caught.value) == f"{tmp_path}/link: another recording is writing it"
+    writer.close()
+
+
+def test_a_file_that_was_closed_is_free_where_a_child_still_has_it(tmp_path):
+    path = tmp_path / "x.duplex"
+    writer = Writer(path, BARE)
+    ours, theirs = os.pipe()
+    child = os.fork()  # as multiprocessing does: what is open here is open there
+    if not child:
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
+    os.close(ours)
+    try:
+        writer.close()
+        Writer(path, HEADER, if_exists="overwrite").close()
+    finally:
+        os.close(theirs)
+        os.waitpid(child, 0)
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch):
+    def no_locks(fd, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    Writer(tmp_path / "x.duplex", BARE).close()
+    Writer(tmp_path / "x.duplex", HEADER, if_exists="overwrite").close()
+    with Fixture.open(tmp_path / "x.duplex") as fixture:
+        assert (fixture.header, fixture.complete) == (HEADER, True)
+
+
+def test_a_device_may_be_written_to_by_many():
+    writers = [Writer("/dev/null", BARE, if_exists="overwrite") for _ in range(2)]
+    for writer in writers:
+        writer.close()
+    assert [writer.failure for writer in writers] == ["", ""]
 
 
 @pytest.mark.parametrize("if_exists", ["refuse", "overwrite"])
