@@ -9,11 +9,13 @@ Names are loaded when they are first used, so that importing the package costs n
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from duplexmock.version import __version__ as __version__
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # type checkers take it for that of typing, which takes longer to load than all else here
+    from typing import Any
+
     from duplexmock.core.outcome import Mismatch as Mismatch
     from duplexmock.core.outcome import Outcome as Outcome
     from duplexmock.core.session import Session as Session
@@ -22,9 +24,13 @@ if TYPE_CHECKING:
     from duplexmock.errors import MismatchError as MismatchError
     from duplexmock.errors import ProtocolError as ProtocolError
     from duplexmock.errors import ScriptError as ScriptError
+    from duplexmock.learn.learning import Lesson as Lesson
+    from duplexmock.learn.learning import learn_client as learn_client
+    from duplexmock.learn.learning import learn_server as learn_server
     from duplexmock.net.record import record as record
     from duplexmock.net.replay import replay as replay
     from duplexmock.net.replay import replay_client as replay_client
+    from duplexmock.net.replay import replay_client_async as replay_client_async
     from duplexmock.schema.descriptors import Descriptors as Descriptors
     from duplexmock.store.fixture import Fixture as Fixture
 
@@ -33,15 +39,19 @@ _HOMES = {
     "DuplexmockError": "errors",
     "Fixture": "store.fixture",
     "FixtureError": "errors",
+    "Lesson": "learn.learning",
     "Mismatch": "core.outcome",
     "MismatchError": "errors",
     "Outcome": "core.outcome",
     "ProtocolError": "errors",
     "ScriptError": "errors",
     "Session": "core.session",
+    "learn_client": "learn.learning",
+    "learn_server": "learn.learning",
     "record": "net.record",
     "replay": "net.replay",
     "replay_client": "net.replay",
+    "replay_client_async": "net.replay",
 }
 """Where each public name lives."""
 

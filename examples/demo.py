@@ -1,8 +1,8 @@
 """The main job in a minute: `make demo`, or `python examples/demo.py`.
 
-Starts the chat server of examples/chat_app, lets its client talk to it through the recorder, shows what was said, and
-plays the server's part of it to the same client, and to one that leaves early. Each step prints the command that it
-runs, so that it can be repeated by hand.
+Starts the chat server of examples/chat_app, lets its client talk to it through the recorder, shows what was said,
+learns which of its order was needed, and plays the server's part of it to the same client, and to one that leaves
+early. Each step prints the command that it runs, so that it can be repeated by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ EXAMPLES = Path(__file__).resolve().parent
 SERVER = ["chat_app.server", "--kind", "push", "--pushes", "3", "--interval", "0.1"]
 CLIENT = ["chat_app.client", "--count", "3", "--interval", "0.05", "--deadline", "5"]
 HASTY_CLIENT = ["chat_app.client", "--count", "2", "--interval", "0.05", "--deadline", "5"]
-TIMESTAMPS = "/chat.ChatService/Chat>3"
 
 
 def record(target: str, fixture: Path) -> None:
@@ -34,19 +33,25 @@ def show(target: str, fixture: Path) -> None:
     run("duplexmock", "show", str(fixture))
 
 
+def learn(target: str, fixture: Path) -> None:
+    """Tell cause from coincidence, by holding each side back in its turn."""
+    say("3. Learn: which of that order was needed? Each side is held back, and what comes anyway did not wait.")
+    run("duplexmock", "learn", str(fixture), "--target", target, "--write", "--", "python", "-m", *CLIENT)
+
+
 def replay(target: str, fixture: Path) -> None:
     """Let the recording stand in for the server: the live one is not needed any more."""
-    say("3. Replay: the recording plays the server. The client's timestamps (field 3) are new, and ignored.")
-    run("duplexmock", "replay", str(fixture), "--ignore", TIMESTAMPS, "--", "python", "-m", *CLIENT)
+    say("4. Replay: the recording plays the server, and waits for nothing but the half-close before it ends the call.")
+    run("duplexmock", "replay", str(fixture), "--", "python", "-m", *CLIENT)
 
 
 def mismatch(target: str, fixture: Path) -> None:
     """Show what a client is told that does not do what was recorded."""
-    say("4. The same with a client that leaves after two messages of three: the verdict.")
-    run("duplexmock", "replay", str(fixture), "--ignore", TIMESTAMPS, "--", "python", "-m", *HASTY_CLIENT, code=1)
+    say("5. The same with a client that leaves after two messages of three: the verdict.")
+    run("duplexmock", "replay", str(fixture), "--", "python", "-m", *HASTY_CLIENT, code=1)
 
 
-STEPS: tuple[Callable[[str, Path], None], ...] = (record, show, replay, mismatch)
+STEPS: tuple[Callable[[str, Path], None], ...] = (record, show, learn, replay, mismatch)
 
 
 def main() -> None:

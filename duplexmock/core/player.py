@@ -110,14 +110,14 @@ class Player:
         self._peer = script.lane(side.other)
         self._sees_all = sees_all
         self._bind = bind
-        self._edges = {edge.position: edge for edge in edges}
-        self._held = sorted(self._edges, reverse=True)
+        self._edges = {edge.position: edge for edge in edges} if edges else _NO_EDGES
+        self._held = sorted(self._edges, reverse=True) if edges else None
         self._reached = reached
         self._joined = joined
-        self._partings = list(script.partings) if side is Side.SERVER else []
+        self._partings = script.partings if side is Side.SERVER else ()
         self._pace = Pace(self._own, self._peer, terms.gate, terms.speed, start_ns)
         self._history = History()
-        self._notes: list[str] = []
+        self._notes: tuple[str, ...] = ()
         self._sent = self._came = self._unjudged = 0
         self._active_ns = start_ns
         self._blocked_on: Across | None = None
@@ -176,7 +176,10 @@ class Player:
         if self.mismatch is not None or self._lost is not None:
             return self._close()
         if self._partings and self._is_at(self._partings[0]):
-            return self._join(self._partings[0], now_ns) or Do(self._partings.pop(0))
+            parting, *others = self._partings
+            waits = self._join(parting, now_ns)
+            self._partings = self._partings if waits else tuple(others)
+            return waits or Do(parting)
         stop, due_ns = self._ready(now_ns)
         if stop > self._sent:
             start, self._sent = self._sent, stop
@@ -208,7 +211,7 @@ class Player:
                     stop = self._sent + len(steps)
                     ours = self._bound(self._own[self._sent : stop])
                     is_our_turn = stop <= bisect_right(self._terms.gate, self._came)
-                    if start is None or not is_our_turn or not _say_the_same(steps, ours):
+                    if start is None or not is_our_turn or _events(steps) != _events(ours):
                         return False
                     self._pace.said(len(steps), now_ns)
                     self._active_ns = now_ns
@@ -243,7 +246,7 @@ class Player:
     def note(self, text: str) -> None:
         """Add a sentence to the outcome's notes."""
         if text not in self._notes:
-            self._notes.append(text)
+            self._notes = (*self._notes, text)
 
     def outcome(self, connection: Connection, stream_id: int) -> Outcome:
         """Return what it led to."""
@@ -254,7 +257,7 @@ class Player:
         session = partial(self._history.session, self.script.number, connection, stream_id, self._lost)
         unreached = tuple(self._unreached()) if self.mismatch is not None else ()
         return Outcome(
-            self.script.number, self.script.method, self.side, session, self.mismatch, unreached, tuple(self._notes)
+            self.script.number, self.script.method, self.side, session, self.mismatch, unreached, self._notes
         )
 
     def _note_what_cannot_be_told(self) -> None:
@@ -290,7 +293,9 @@ class Player:
             self._take_out_of_turn(event, now_ns)
         elif self._terms.need[self._came] > self._sent:
             needed = verdict.labels(_events(self._own))[self._terms.need[self._came] - 1]
-            self._fail(verdict.too_early(self._expected(), needed, self._terms.evidence), now_ns, event)
+            self._fail(
+                verdict.too_early(self._expected(), needed, self._terms.need_evidence(self._came)), now_ns, event
+            )
         elif differences := tuple(self._match(expected, event)):
             self._fail(verdict.differs(self._expected(), event, differences), now_ns, event, differences)
         elif isinstance(event, ClientHeader) and event.timeout_ns is None and self.script.ends_by_deadline:
@@ -462,7 +467,7 @@ class Player:
         """Say what holds our event at `position`, and how that is known; empty where nothing does."""
         wait, parting = self._terms.gate[position], self._partings[0] if self._partings else None
         if wait > self._came:
-            return f"{verdict.labels(_events(self._peer))[wait - 1]} ({self._terms.evidence})"
+            return f"{verdict.labels(_events(self._peer))[wait - 1]} ({self._terms.gate_evidence(position)})"
         if parting is not None and parting.server_events <= position and parting.client_events > self._came:
             name = verdict.labels(_events(self._peer))[min(parting.client_events, len(self._peer)) - 1]
             return f"a GOAWAY behind {name} (seen, not learned)"
@@ -497,11 +502,8 @@ def _events(lane: Sequence[Step]) -> list[Event]:
     return [step.event for step in lane]
 
 
-def _say_the_same(these: Sequence[Step], those: Sequence[Step]) -> bool:
-    return _events(these) == _events(those)
-
-
 _TOLD = 3
 """Events of ours that are named when they were not reached; more of them explain no more."""
 
 _LAST_WORDS = (ServerTrailer, Reset, Cancel)
+_NO_EDGES: dict[int, Across] = {}

@@ -13,6 +13,7 @@ value of events.py when it is read. All rows of one read share its time, which i
     (DAMAGED, call, reason)                                      the rest of the call cannot be read
     (OPENED, number, Connection)   (SETTINGS, number, Settings)   (GOAWAY, number, GoAway)   (CLOSED, number, Closed)
     (DESCRIPTORS, 0, FileDescriptorSet)                          what the upstream said of its services, serialized
+    (LEARNED, 0, Needs)   (EXPECTED, 0, Expectations)            what was learned of a session; in the header's place
 
 `call` is the number of the session, `number` that of the connection; both count from 1 over the whole recording.
 """
@@ -47,6 +48,8 @@ class RowKind(IntEnum):
     GOAWAY = 14
     CLOSED = 15
     DESCRIPTORS = 16
+    LEARNED = 17
+    EXPECTED = 18
 
 
 FIRST_OF_CONNECTION = RowKind.OPENED

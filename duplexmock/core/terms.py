@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from duplexmock.core.events import Side
+from duplexmock.core.value import value
+
+if TYPE_CHECKING:
+    from duplexmock.core.learned import Needs
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Across:
     """Our event at `position` of our lane waits until `count` events of `side` were seen in session `number`.
 
@@ -26,13 +30,13 @@ class Across:
         return f"{self.name} of session {self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Terms:
     """How a script is played: the waits of our lane, what is demanded of the peer's, and the pace.
 
-    `gate` and `need` are as long as their lanes. `evidence` says why `need` and `gate` are believed. `speed` 1 is as
-    recorded, 2 twice as fast, infinity as soon as the order allows. The peer has `timeout_ns` for each of its events,
-    and, unless it is strict, what it took in the recording on top.
+    `gate` and `need` are as long as their lanes. `learned_gate` and `learned_need` are the same where they are not what
+    was seen, but what was learned. `speed` 1 is as recorded, 2 twice as fast, infinity as soon as the order allows. The
+    peer has `timeout_ns` for each of its events, and, unless it is strict, what it took in the recording on top.
     """
 
     gate: tuple[int, ...]
@@ -40,4 +44,17 @@ class Terms:
     speed: float = math.inf
     timeout_ns: int = 10_000_000_000
     is_timeout_strict: bool = False
-    evidence: str = "seen, not learned"
+    learned_gate: Needs | None = None
+    learned_need: Needs | None = None
+
+    def gate_evidence(self, position: int) -> str:
+        """Say on what evidence our event at `position` waits."""
+        return _evidence(self.learned_gate, position)
+
+    def need_evidence(self, position: int) -> str:
+        """Say on what evidence the peer's event at `position` is demanded to wait."""
+        return _evidence(self.learned_need, position)
+
+
+def _evidence(needs: Needs | None, position: int) -> str:
+    return "seen, not learned" if needs is None else str(needs.ground_of(position))

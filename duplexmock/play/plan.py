@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Side
 from duplexmock.core.metadata import Metadata
@@ -17,9 +20,12 @@ from duplexmock.core.session import Session
 from duplexmock.core.terms import Terms
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.play.repertoire import Reading, Source
-from duplexmock.store.fixture import Fixture
+from duplexmock.store.fixture import Fixture, misfit
 from duplexmock.store.header import Expect
 from duplexmock.store.redact import is_redacted
+
+if TYPE_CHECKING:
+    from duplexmock.core.learned import Needs
 
 DEFAULT_TIMEOUT_S = 10.0
 """For each event of the peer, besides what it took in the recording: its own timers are not ours to hurry."""
@@ -74,15 +80,16 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
 
     ScriptError where the options do not fit the fixture: a session that is not there, an order that is not known.
     """
-    expect = options.expect or fixture.header.expectations.expect or "lanes"
-    if expect == "order":
-        raise ScriptError(
-            f"{name}: expect 'order' demands what the {side.other.name.lower()} needs, which has not been learned; "
-            "use 'lanes', or 'strict' for the order that was seen"
-        )
+    expect = options.expect or fixture.expectations.expect
+    learned = fixture.needs()
     chosen = sorted(set(options.sessions))
     for number in chosen:
         fixture.check(number)
+    known = fixture.methods
+    methods = {number: known[number] for number in chosen or known if is_chosen(known[number], options.methods)}
+    unlearned = [number for number in methods if (number, side.other) not in learned]
+    if expect == "order" and unlearned:
+        raise ScriptError(_not_learned(name, side, unlearned[0]))
 
     given = {key.lower(): value for key, value in options.metadata.items()}
 
@@ -94,15 +101,15 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
     def script(session: Session) -> Script:
         return _filled(Script.of(session), name, side, given)
 
-    known = fixture.methods
+    asserts_order = expect == "strict" or (expect != "lanes" and not unlearned)
     return Source(
         name,
         sessions,
         script,
-        lambda script: terms(script, name, side, expect, options),
+        lambda script: terms(script, name, side, expect, options, learned),
         reading,
-        expect != "lanes",
-        {number: known[number] for number in chosen or known if is_chosen(known[number], options.methods)},
+        asserts_order,
+        methods,
     )
 
 
@@ -116,10 +123,22 @@ def check_chosen(sources: Sequence[Source], options: Options) -> None:
         raise ScriptError(f"{', '.join(each.name for each in sources)}: no sessions to play")
 
 
-def terms(script: Script, name: str, side: Side, expect: Expect, options: Options) -> Terms:
-    """Return on which terms a script is played."""
+def terms(
+    script: Script,
+    name: str,
+    side: Side,
+    expect: Expect | None,
+    options: Options,
+    learned: Mapping[tuple[int, Side], Needs] = MappingProxyType({}),
+) -> Terms:
+    """Return on which terms a script is played.
+
+    Our lane waits by the order that is given, for what it needs where that was learned, or else as seen. Where nothing
+    is said of `expect`, the order is demanded of the peer as far as it was learned.
+    """
     lanes = len(script.client), len(script.server)
     own = script.seen
+    own_needs, peer_needs = (_fitting(learned.get((script.number, each)), script, name) for each in (side, side.other))
     if options.order is not None:
         own = Order.word(options.order)
         if (len(own.client), len(own.server)) != lanes:
@@ -127,16 +146,39 @@ def terms(script: Script, name: str, side: Side, expect: Expect, options: Option
                 f"{name}: order {options.order!r} spells {len(own.client)} events of the client and {len(own.server)} "
                 f"of the server; session {script.number} has {lanes[0]} and {lanes[1]}"
             )
-    if expect == "strict":
-        demanded = script.seen
-    else:
+        own_needs = None
+    gate = own.client if side is Side.CLIENT else own.server
+    demanded = script.seen
+    if expect != "strict":
         demanded = Order((0,) * lanes[0], (1,) * lanes[1])
+    need = demanded.server if side is Side.CLIENT else demanded.client
+    if expect in ("lanes", "strict"):
+        peer_needs = None
     return Terms(
-        own.client if side is Side.CLIENT else own.server,
-        demanded.server if side is Side.CLIENT else demanded.client,
+        gate if own_needs is None else own_needs.gate,
+        need if peer_needs is None else peer_needs.demand,
         options.speed,
         round(min(options.timeout_s or DEFAULT_TIMEOUT_S, _FOR_EVER_S) * 1e9),
         options.timeout_s is not None,
+        own_needs,
+        peer_needs,
+    )
+
+
+def _fitting(needs: Needs | None, script: Script, name: str) -> Needs | None:
+    """Return what was learned of a lane; FixtureError where it is of another one."""
+    if needs is not None and not needs.fits(len(script.lane(needs.side)), len(script.lane(needs.side.other))):
+        raise FixtureError(f"{name}: session {script.number}: {misfit(needs.side)}")
+    return needs
+
+
+def _not_learned(name: str, side: Side, number: int) -> str:
+    """Say that the order is not known, and how to learn it."""
+    peer = side.other.name.lower()
+    how = "--target HOST:PORT" if side is Side.CLIENT else "-- COMMAND"
+    return (
+        f"{name}: expect 'order' demands what the {peer} needs, which has not been learned of session {number}; learn "
+        f"it (duplexmock learn {shlex.quote(name)} {how}), or use 'lanes', or 'strict' for the order that was seen"
     )
 
 
@@ -147,7 +189,8 @@ def _filled(script: Script, name: str, side: Side, given: Mapping[str, str]) -> 
         event = step.event
         if isinstance(event, ClientHeader | ServerHeader | ServerTrailer):
             metadata = _fill(event.metadata, given, f"{name}: session {script.number}", side)
-            lane[position] = replace(step, event=replace(event, metadata=metadata))
+            if metadata != event.metadata:
+                lane[position] = replace(step, event=replace(event, metadata=metadata))
     return replace(script, client=tuple(lane)) if side is Side.CLIENT else replace(script, server=tuple(lane))
 
 

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core import verdict
 from duplexmock.core.events import ClientHeader, ServerTrailer, Side
@@ -35,6 +35,9 @@ from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
 from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
 from duplexmock.play.stream import Clock, Prepare, Stream
+
+if TYPE_CHECKING:
+    from duplexmock.play.seat import MakeSeat, Seat
 
 ABSENT_NS = 1_000_000_000
 """How long an event of ours waits for a call that is not there; then that call is taken to stay away.
@@ -59,6 +62,7 @@ class Play:
         side: Side,
         clock: Clock,
         *,
+        seat: MakeSeat = Player,
         prepare: Prepare = lambda lane: lane,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
     ) -> None:
@@ -66,6 +70,7 @@ class Play:
         self._repertoire = repertoire
         self._side = side
         self._clock = clock
+        self._seat = seat
         self._prepare = prepare
         self._ended = ended
         self._calls: dict[tuple[str, int, int], _Call] = {}
@@ -95,6 +100,7 @@ class Play:
         call = _Call(stream, header)
         known = self._repertoire.may_have(header.method)
         if known and (self._cast(call, history, set()) or self._cast_anyway(call, history)):
+            del history  # the player has its own, and calls may be idle for long (bench: `an idle call of 1,000`)
             await self._run(call)
             for text in _retry(header):
                 call.player.note(text)
@@ -139,9 +145,9 @@ class Play:
 
     async def _run(self, call: _Call) -> None:
         """Play one call to its end."""
-        stream, now_ns = call.stream, self._clock.now_ns
+        stream, clock = call.stream, self._clock
         while True:
-            match call.player.next(now_ns()):
+            match call.player.next(clock.now_ns()):
                 case Send(steps, start):
                     if start is None or call.prepared is None:
                         await stream.send([step.event for step in steps])
@@ -155,17 +161,17 @@ class Play:
                 case Wait(until_ns):
                     if (edge := call.player.blocked_on) is not None:
                         self._blocked.setdefault(_target(call.part, edge), set()).add(call)
-                        until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
+                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
                     elif call.player.is_joining:
-                        until_ns = min(until_ns, now_ns() + _patience_ns(call.part) // 4)
+                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
                     rows = await stream.receive(until_ns)
                     if rows:
-                        call.player.received(rows, now_ns())
+                        call.player.received(rows, clock.now_ns())
                         if call.player.mismatch is not None and self._side is Side.SERVER:
                             self._recast(call)
                         self._progressed(call.part)
                     elif stream.lost is not None:
-                        call.player.lost(stream.lost, now_ns())
+                        call.player.lost(stream.lost, clock.now_ns())
                 case Done():
                     return
 
@@ -257,7 +263,7 @@ class Play:
 
     def _role(self, part: Part, script: Script, start_ns: int) -> _Role:
         reading = part.source.reading.of_call(script, self._side)
-        player = Player(
+        player = self._seat(
             script,
             self._side,
             part.terms,
@@ -402,7 +408,7 @@ class _Role(NamedTuple):
     """A part, who plays it, and how that one reads what it hears."""
 
     part: Part
-    player: Player
+    player: Seat
     reading: CallReading
 
 
@@ -417,5 +423,5 @@ class _Call:
         self.opened: asyncio.Event | None = None
         self.role: _Role
         self.part: Part
-        self.player: Player
+        self.player: Seat
         self.prepared: Sequence[Any] | None = None

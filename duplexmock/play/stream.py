@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from duplexmock.core.connection import Connection
@@ -23,7 +23,7 @@ class Stream(Protocol):
 
     @property
     def lost(self) -> str | None:
-        """Say why its connection went away; None while it has not. Rows that came before are still to be received."""
+        """Say why its connection went away; None while it has not, and while rows that came before wait."""
 
     @property
     def is_refused(self) -> bool:
@@ -47,7 +47,7 @@ class Stream(Protocol):
     async def do(self, what: Loss | Parting) -> None:
         """Lose the connection, or say GOAWAY, behind all that was said."""
 
-    async def receive(self, until_ns: int) -> Sequence[Row]:
+    def receive(self, until_ns: int) -> Awaitable[Sequence[Row]]:
         """Return what has come, as soon as something has, or an empty run: at this time, at a `wake`, or at a loss."""
 
     def wake(self) -> None:

@@ -25,6 +25,11 @@ event's name, and by event
                      null)
     Reset            code, name, derived
 
+Behind a session stands a line for each side of it that was learned (report/needs.py):
+
+    {"learned": number, "method": …, "side": …, "needs": [{"event": name, "needs": name of the last event needed, or
+     null, "count": …, "ground": "structural" | "held" | "refuted" | "unknown", "probes": …, "reason": text}, …]}
+
 Metadata is a list of [key, value], `-bin` values in base64. Names are never taken away and keep their meaning; new ones
 may join.
 """

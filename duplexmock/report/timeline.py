@@ -14,8 +14,9 @@ control character reaches a terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from duplexmock.core.connection import GoAway
 from duplexmock.core.events import (
@@ -37,6 +38,7 @@ from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Status, code_name, error_name
 from duplexmock.report.contents import Content, Contents
 from duplexmock.report.endings import derived, is_deadline
+from duplexmock.report.escaping import escaped
 from duplexmock.schema.reader import Reader
 from duplexmock.schema.text import DEFAULT_LIMIT, line, quoted
 from duplexmock.schema.wireformat import decode
@@ -62,19 +64,26 @@ def title(name: str, session: Session) -> str:
     return "   ".join((escaped(name), f"session {session.number}", escaped(session.method), escaped(peers)))
 
 
-def timeline(session: Session, reader: Reader, limit: int = DEFAULT_LIMIT) -> Iterator[Line]:
+def timeline(
+    session: Session,
+    reader: Reader,
+    limit: int = DEFAULT_LIMIT,
+    marks: Mapping[int, str] = MappingProxyType({}),
+) -> Iterator[Line]:
     """Yield a line for each entry and each GOAWAY on the way, and one more where the call has no end of its own.
 
-    Payloads, metadata and texts take about `limit` characters each.
+    Payloads, metadata and texts take about `limit` characters each. `marks` are what else is to be said of entries, by
+    their position.
     """
     contents = Contents(session.method, reader)
     goaways = list(_goaways(session))
     start_ns = session.entries[0].at_ns
-    for entry in session.entries:
+    for position, entry in enumerate(session.entries):
         while goaways and goaways[0].at_ns < entry.at_ns:
             yield _goaway(goaways.pop(0), start_ns, limit)
         what, details = _told(session, entry, contents.see(entry.event), limit)
-        yield Line(_stamp(entry.at_ns - start_ns), side_of(entry.event), what, tuple(filter(None, details)))
+        said = (*details, marks.get(position, ""))
+        yield Line(_stamp(entry.at_ns - start_ns), side_of(entry.event), what, tuple(filter(None, said)))
     yield from (_goaway(goaway, start_ns, limit) for goaway in goaways)
     if session.ended in _NO_END_OF_ITS_OWN:
         reason = f": {escaped(session.reason)}" if session.reason else ""
@@ -122,11 +131,6 @@ def event_line(
         case _:
             raise TypeError(f"{event!r} is no event")
     return name, tuple(filter(None, told))
-
-
-def escaped(text: str) -> str:
-    """Return the text as it is where it can be printed, else as Python writes it."""
-    return text if text.isprintable() else repr(text)
 
 
 def metadata_line(metadata: Metadata, limit: int = DEFAULT_LIMIT) -> str:

@@ -43,6 +43,13 @@ goes. Zeros at the end, which a loss of power may leave, are not part of the fil
                 [14, connection, [at_ns, ">" or "<", last stream id, error code, debug]]    GOAWAY
                 [15, connection, [at_ns, "closed" | "reset" | "refused" | "stopped", ">" or "<" or nil, reason]]
                 [16, 0, FileDescriptorSet]    what the upstream said of its services; the header's come first
+                [17, 0, [session, ">" or "<", [[count, "structural" | "held" | "refuted" | "unknown", probes, reason]]]]
+                    what each event of that lane needs of the other one, as it was learned (core/learned.py); the
+                    latest of a lane counts
+                [18, 0, [[ignored path], [[source, path]], "lanes" | "order" | "strict" | nil]]    expectations in the
+                    place of the header's; the latest count
+
+Rows 17 and 18 come behind a recording, in records that were added to the file between its last record and its end.
 
 `pairs` are [key, text], or [key, bin] for keys in `-bin`; text is latin-1 that was stored as UTF-8. Rows of one batch
 were seen in one read and share its time; their order is the order in which they were seen. Newer versions are refused,
@@ -52,24 +59,27 @@ older ones stay readable.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core.connection import Connection, told
+from duplexmock.core.events import Side
 from duplexmock.core.recorder import Recorder, unfinished
 from duplexmock.core.rows import FIRST_OF_CONNECTION, Row, RowKind
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, ProtocolError, ScriptError
 from duplexmock.store.flat import restore
+from duplexmock.store.header import Expectations
 from duplexmock.store.index import SessionLine, ending_of
 from duplexmock.store.reading import batches, block_lines, blocks, damaged, read_header, read_index
 from duplexmock.store.records import Record, Source
 
+if TYPE_CHECKING:
+    from duplexmock.core.learned import Needs
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+
+class Summary(NamedTuple):
     """What a fixture says of a session without reading it: the messages of each side, and how it ended."""
 
     number: int
@@ -137,9 +147,37 @@ class Fixture:
         """
         if self.header.descriptors is not None:
             return self.header.descriptors
-        for _, _, (_, _, serialized) in self._rows_of_connections((0,)):
-            return bytes(serialized)
+        for _, _, (kind, _, serialized) in self._rows_of_connections((0,)):
+            if kind == RowKind.DESCRIPTORS:
+                return bytes(serialized)
         return None
+
+    @property
+    def expectations(self) -> Expectations:
+        """Return what a play of this fixture expects: what was added last, or else what the header says."""
+        expectations = self.header.expectations
+        for _, _, (kind, _, added) in self._rows_of_connections((0,)):
+            if kind == RowKind.EXPECTED:
+                expectations = added
+        return expectations
+
+    def learned(self, session: Session) -> Mapping[Side, Needs]:
+        """Return what was learned of a session; FixtureError where that is of another one."""
+        learned = {side: needs for (number, side), needs in self.needs().items() if number == session.number}
+        for side, needs in learned.items():
+            if not needs.fits(len(session.lane(side)), len(session.lane(side.other))):
+                raise FixtureError(f"{self._source.name}: session {session.number}: {misfit(side)}")
+        return learned
+
+    def needs(self) -> Mapping[tuple[int, Side], Needs]:
+        """Return what was learned, by session and side; FixtureError where it does not fit the session's line."""
+        learned: dict[tuple[int, Side], Needs] = {}
+        for block, position, (kind, _, needs) in self._rows_of_connections((0,)):
+            if kind == RowKind.LEARNED:
+                if needs.number not in self._lines:
+                    raise damaged(self._source, block, f"row {position}: there is no session {needs.number}")
+                learned[needs.number, needs.side] = needs
+        return learned
 
     @property
     def methods(self) -> Mapping[int, str]:
@@ -266,13 +304,13 @@ class Fixture:
         self, numbers: Collection[int], block: Record, rows: Iterable[tuple[int, Any]]
     ) -> Iterator[tuple[Record, int, Row]]:
         for position, fields in rows:
-            if _is_message(fields):
+            if _is_of_a_call(fields):
                 continue
             try:
                 row = restore(fields)
             except ValueError as exc:
                 raise damaged(self._source, block, f"row {position}: {exc}") from exc
-            if row[0] >= FIRST_OF_CONNECTION and row[1] in numbers:
+            if row[1] in numbers:
                 yield block, position, row
 
     def _counted(self) -> str:
@@ -285,6 +323,11 @@ class Fixture:
                 return f"the fixture holds sessions {min(self._lines)} to {max(self._lines)}"
 
 
+def misfit(side: Side) -> str:
+    """Say that what a file has of a lane's needs is not of that lane."""
+    return f"what was learned of the {side.name.lower()} does not fit; the file is damaged or was edited by hand"
+
+
 def _is_message(fields: Any) -> bool:
     """Tell whether this is a message row as it should be: what restore says as well, in a tenth of its time."""
     return (
@@ -295,6 +338,15 @@ def _is_message(fields: Any) -> bool:
         and type(fields[2]) is int
         and type(fields[3]) is bytes
     )
+
+
+def _is_of_a_call(fields: Any) -> bool:
+    """Tell whether this row says that it belongs to a call, whose reader checks the rest of it."""
+    match fields:
+        case (int(kind), *_):
+            return kind < FIRST_OF_CONNECTION
+        case _:
+            return False
 
 
 def _is_of(fields: Any, number: int) -> bool:

@@ -23,6 +23,7 @@ from duplexmock.core.events import (
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.rows import Row, RowKind
 from duplexmock.core.status import Status
+from duplexmock.store.header import Expectations, expectations_from
 
 
 def flatten(value: object) -> list[Any]:
@@ -48,8 +49,10 @@ def flatten(value: object) -> list[Any]:
             return [value.at_ns, value.side.value, value.last_stream_id, value.code, value.debug]
         case Closed():
             return [value.at_ns, value.how.value, value.side and value.side.value, value.reason]
+        case Expectations():
+            return [value.ignore, value.bind, value.expect]
         case _:
-            raise TypeError(f"{value!r} has no place in a fixture")
+            return _flatten_learned(value)
 
 
 def restore(fields: Any) -> Row:
@@ -72,6 +75,15 @@ def restore(fields: Any) -> Row:
             raise ValueError("something that is not a row")
 
 
+def _flatten_learned(value: object) -> list[Any]:
+    from duplexmock.core.learned import Needs  # here: few fixtures have any, and a replay is to begin at once
+
+    if not isinstance(value, Needs):
+        raise TypeError(f"{value!r} has no place in a fixture")
+    lane = [[need.count, need.ground.value, need.probes, need.reason] for need in value.lane]
+    return [value.number, value.side.value, lane]
+
+
 def _value(kind: int, number: int, fields: Sequence[Any]) -> object:
     match (kind, *fields):
         case (RowKind.CLIENT_HALF_CLOSE,):
@@ -90,10 +102,27 @@ def _value(kind: int, number: int, fields: Sequence[Any]) -> object:
             return Settings(at_ns, Side(side), tuple(_numbers(pair) for pair in pairs))
         case (RowKind.GOAWAY, int(at_ns), str(side), int(last_stream_id), int(code), bytes(debug)):
             return GoAway(at_ns, Side(side), last_stream_id, code, debug)
+        case (RowKind.LEARNED, int(session), str(side), (*lane,)) if number == 0:
+            return _learned(session, Side(side), lane)
+        case (RowKind.EXPECTED, ignore, bind, expect) if number == 0:
+            return expectations_from(ignore, bind, expect)
         case (RowKind.CLOSED, int(at_ns), str(how), str() | None as side, str(reason)):
             return Closed(at_ns, Closing(how), None if side is None else Side(side), reason)
         case _:
             raise ValueError(f"a {RowKind(kind).name} that is not as its kind demands")
+
+
+def _learned(number: int, side: Side, lane: Sequence[Any]) -> object:
+    from duplexmock.core.learned import Ground, Need, Needs
+
+    needs: list[Need] = []
+    for fields in lane:
+        match fields:
+            case (int(count), str(ground), int(probes), str(reason)) if count >= 0:
+                needs.append(Need(count, Ground(ground), probes, reason))
+            case _:
+                raise ValueError("a need that is not a count, a ground, probes and a reason")
+    return Needs(number, side, tuple(needs))
 
 
 def _status(fields: Any) -> Status | None:

@@ -72,6 +72,19 @@ def header_from(fields: Mapping[str, Any]) -> Header:
     return _READERS[version](fields)
 
 
+def expectations_from(ignore: Any, bind: Any, expect: Any) -> Expectations:
+    """Read what the file has of expectations; ValueError where these are none."""
+    match ignore, bind:
+        case [[*paths], [*pairs]] if (
+            all(isinstance(path, str) for path in paths)
+            and all(isinstance(pair, list) and [type(path) for path in pair] == [str, str] for pair in pairs)
+            and (expect is None or expect in get_args(Expect))
+        ):
+            return Expectations(tuple(paths), tuple((source, path) for source, path in pairs), expect)
+        case _:
+            raise ValueError("expectations that are not paths, pairs of paths and a word")
+
+
 def _from_v1(fields: Mapping[str, Any]) -> Header:
     match fields:
         case {
@@ -79,17 +92,18 @@ def _from_v1(fields: Mapping[str, Any]) -> Header:
             "upstream": str(upstream),
             "descriptors": bytes() | None as descriptors,
             "redacted_keys": [*keys],
-            "expectations": {"ignore": [*ignore], "bind": [*bind], "expect": expect},
+            "expectations": {"ignore": ignore, "bind": bind, "expect": expect},
             "notes": dict(notes),
-        } if (
-            all(isinstance(text, str) for text in (*keys, *ignore, *notes, *notes.values()))
-            and all(isinstance(pair, list) and [type(path) for path in pair] == [str, str] for pair in bind)
-            and (expect is None or expect in get_args(Expect))
-        ):
-            expectations = Expectations(tuple(ignore), tuple((source, path) for source, path in bind), expect)
+        } if all(isinstance(text, str) for text in (*keys, *notes, *notes.values())):
+            try:
+                expectations = expectations_from(ignore, bind, expect)
+            except ValueError as exc:
+                raise ValueError(_DAMAGED) from exc
             return Header(started_at_ns, upstream, descriptors, tuple(keys), expectations, notes)
         case _:
-            raise ValueError("its header lacks a field or has one of a wrong type; it is damaged or was edited by hand")
+            raise ValueError(_DAMAGED)
 
+
+_DAMAGED = "its header lacks a field or has one of a wrong type; it is damaged or was edited by hand"
 
 _READERS: dict[int, Callable[[Mapping[str, Any]], Header]] = {1: _from_v1}

@@ -49,6 +49,14 @@ def read_index(source: Source, first: int) -> tuple[Index, str]:
     return _index_of_heads(source, first)
 
 
+def last_index(source: Source, first: int) -> tuple[int, int]:
+    """Return the offset of the last INDEX record and its number, both 0 where there is none; of a file with an end."""
+    offset = _end(source, first) or 0
+    for record in _index_records(source, first, offset):
+        return offset, record.number
+    return 0, 0
+
+
 def blocks(source: Source, first: int, last: int) -> Iterator[Record]:
     """Hop over the records from one offset to another, both included, and yield the blocks."""
     at = first

@@ -22,9 +22,11 @@ def test_the_numbers_of_the_file_format_never_change() -> None:
         "GOAWAY": 14,
         "CLOSED": 15,
         "DESCRIPTORS": 16,
+        "LEARNED": 17,
+        "EXPECTED": 18,
     }
 
 
 def test_the_rows_of_no_call_are_those_from_the_opening_of_a_connection_on() -> None:
     of_connections = [kind.name for kind in RowKind if kind >= FIRST_OF_CONNECTION]
-    assert of_connections == ["OPENED", "SETTINGS", "GOAWAY", "CLOSED", "DESCRIPTORS"]
+    assert of_connections == ["OPENED", "SETTINGS", "GOAWAY", "CLOSED", "DESCRIPTORS", "LEARNED", "EXPECTED"]

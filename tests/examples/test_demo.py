@@ -8,7 +8,7 @@ from itertools import takewhile
 from tests.peers.programs import ROOT, run
 
 
-def test_the_demo_records_a_chat_shows_it_and_replays_it() -> None:
+def test_the_demo_records_a_chat_shows_it_learns_it_and_replays_it() -> None:
     demo = run([sys.executable, str(ROOT / "examples" / "demo.py")])
 
     assert demo.exit_code == 0
@@ -16,8 +16,11 @@ def test_the_demo_records_a_chat_shows_it_and_replays_it() -> None:
         ">": ["ClientHeader", *(f"ClientMessage #{number}" for number in (1, 2, 3)), "ClientHalfClose"],
         "<": ["ServerHeader", *(f"ServerMessage #{number}" for number in (1, 2, 3)), "ServerTrailer"],
     }
+    (lesson,) = played("duplexmock learn", demo.lines)
+    assert "    ServerTrailer      ClientHalfClose   held in 2 of 2 probes" in lesson
+    assert lesson[-1] == "changes from play to play (written into the fixture): --ignore '/chat.ChatService/Chat>3'"
     same_client, hasty_client = played("duplexmock replay", demo.lines)
-    assert same_client[-1] == "1 session: 1 agreed; order across lanes was not asserted"
+    assert same_client[-1] == "1 session: 1 agreed"
     assert "The client half-closed before its third message." in "\n".join(hasty_client)
     assert hasty_client[-1] == "1 session: 0 agreed, 1 did not"
 

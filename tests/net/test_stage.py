@@ -54,8 +54,8 @@ def test_sessions_are_chosen_in_one_fixture(tmp_path, path):
         (
             Side.SERVER,
             {"expect": "order"},
-            "{path}: expect 'order' demands what the client needs, which has not been learned; "
-            "use 'lanes', or 'strict' for the order that was seen",
+            "{path}: expect 'order' demands what the client needs, which has not been learned of session 1; learn "
+            "it (duplexmock learn {path} -- COMMAND), or use 'lanes', or 'strict' for the order that was seen",
         ),
         (
             Side.SERVER,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from duplexmock.core.events import ClientHalfClose, ClientHeader, ServerHeader, ServerTrailer, Side
+from duplexmock.core.learned import Ground, Need, Needs
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, Status
@@ -178,8 +179,47 @@ def test_an_order_that_was_not_learned_is_refused(fixture: Any, asked: str) -> N
         planned(it, expect=None if by_fixture else "order")
 
     assert str(refusal.value) == (
-        "it.duplex: expect 'order' demands what the client needs, which has not been learned; "
-        "use 'lanes', or 'strict' for the order that was seen"
+        "it.duplex: expect 'order' demands what the client needs, which has not been learned of session 1; learn it "
+        "(duplexmock learn it.duplex -- COMMAND), or use 'lanes', or 'strict' for the order that was seen"
+    )
+
+
+HELD = Needs(1, Side.CLIENT, (Need(0, Ground.STRUCTURAL), Need(0, Ground.REFUTED, 2), Need(2, Ground.HELD, 2)))
+FREE = Needs(1, Side.SERVER, (Need(1, Ground.STRUCTURAL), Need(2, Ground.HELD, 3), Need(3, Ground.UNKNOWN, 3, "why")))
+
+
+def test_our_lane_waits_for_what_it_needs_and_the_order_is_demanded_of_a_peer_that_was_learned() -> None:
+    learned = {(1, needs.side): needs for needs in (HELD, FREE)}
+
+    as_server = terms(ECHO, "it", Side.SERVER, None, Options(), learned)
+    assert (as_server.gate, as_server.need) == ((1, 2, 3), (0, 0, 2))
+    assert [as_server.gate_evidence(position) for position in range(3)] == [
+        "structural",
+        "held in 3 of 3 probes",
+        "unknown: why",
+    ]
+    assert as_server.need_evidence(2) == "held in 2 of 2 probes"
+
+    as_client = terms(ECHO, "it", Side.CLIENT, None, Options(), learned)
+    assert (as_client.gate, as_client.need) == ((0, 0, 2), (1, 2, 2))
+
+
+def test_lanes_and_strict_and_an_order_of_ones_own_do_without_what_was_learned() -> None:
+    learned = {(1, needs.side): needs for needs in (HELD, FREE)}
+
+    assert terms(ECHO, "it", Side.SERVER, "lanes", Options(), learned).need == (0, 0, 0)
+    strict = terms(ECHO, "it", Side.SERVER, "strict", Options(), learned)
+    assert (strict.need, strict.need_evidence(2)) == ((0, 0, 2), "seen, not learned")
+    ordered = terms(ECHO, "it", Side.SERVER, "lanes", Options(order=">>><<<"), learned)
+    assert (ordered.gate, ordered.gate_evidence(2)) == ((3, 3, 3), "seen, not learned")
+
+
+def test_what_was_learned_of_another_session_is_refused() -> None:
+    with pytest.raises(FixtureError) as refusal:
+        terms(ECHO, "it.duplex", Side.SERVER, None, Options(), {(1, Side.CLIENT): Needs(1, Side.CLIENT, HELD.lane[:2])})
+
+    assert str(refusal.value) == (
+        "it.duplex: session 1: what was learned of the client does not fit; the file is damaged or was edited by hand"
     )
 
 

@@ -12,10 +12,12 @@ from duplexmock.core.events import (
     ServerTrailer,
     Side,
 )
+from duplexmock.core.learned import Ground, Need, Needs
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.rows import RowKind
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Status
+from duplexmock.store.amend import amend
 from duplexmock.store.header import Expectations, Header
 from duplexmock.store.writer import Writer
 from tests.schema.protos import CHAT, chat_file, chat_message, set_of
@@ -45,6 +47,12 @@ TRAILER = ServerTrailer(Status(5, "no such café", b"\x08\x05"), Metadata((("t-b
 SETTINGS = (Settings(11, Side.CLIENT, ((1, 4096), (4, 65_535))), Settings(12, Side.SERVER, ()))
 GOAWAY = GoAway(95, Side.SERVER, 7, 11, b"too_many_pings")
 CLOSED = Closed(99, Closing.RESET, Side.SERVER, "the reason")
+NEEDS = Needs(
+    1,
+    Side.SERVER,
+    (Need(1, Ground.REFUTED, 2), Need(2, Ground.HELD, 2), Need(3, Ground.UNKNOWN, 2, "the server gave up")),
+)
+EXPECTED = Expectations(("metadata:date",), (("a.B.id", "a.C.id"),), "lanes")
 
 
 def said(text):
@@ -81,7 +89,10 @@ RICH = (
     (95, [(RowKind.GOAWAY, 1, GOAWAY)]),
     (99, [(RowKind.CLOSED, 1, CLOSED)]),
 )
-"""A row of every kind, and a session of every ending: reads with their times."""
+"""A row of every kind of a recording, and a session of every ending: reads with their times."""
+
+LEARNED = ((RowKind.LEARNED, 0, NEEDS), (RowKind.EXPECTED, 0, EXPECTED))
+"""What comes behind a recording."""
 
 RICH_CONNECTIONS = (
     Connection(1, FIRST.client, FIRST.server, 10, SETTINGS, (GOAWAY,), CLOSED),
@@ -137,10 +148,12 @@ def write(path, reads=RICH, header=HEADER, *, flush=False, close=True):
     return writer
 
 
-def rich_bytes(folder, *, flush=True, close=True):
-    """The bytes of the rich fixture, a block a read."""
+def rich_bytes(folder, *, flush=True, close=True, learned=False):
+    """The bytes of the rich fixture, a block a read; `learned` adds what comes behind a recording."""
     path = folder / "rich.duplex"
     write(path, flush=flush, close=close)
+    if learned:
+        amend(path, [NEEDS], EXPECTED)
     content = path.read_bytes()
     path.unlink()
     return content

@@ -25,7 +25,7 @@ PROCESSES = 2
 MEMORY_BYTES = 200_000_000
 """Of address space, on top of what a process has when it begins: a length that is believed asks for gigabytes."""
 
-WITH_PLACE = re.compile(r"(entry \d+|the header|the end|byte -?\d+|session -?\d+)\b.*: .+|session -?\d+ .+")
+WITH_PLACE = re.compile(r"(entry -?\d+|the header|the end|byte -?\d+|session -?\d+)\b.*: .+|session -?\d+ .+")
 WITHOUT = (
     "not a duplexmock fixture",
     "the file ends inside its header; nothing was recorded",
@@ -39,6 +39,7 @@ def read_all(path, alone_of=lambda sessions: sessions):
     with Fixture.open(path) as fixture:
         for summary in fixture.summaries():
             assert summary.ended
+        assert fixture.expectations
         connections = fixture.connections
         sessions = tuple(fixture.sessions())
         alone = tuple(fixture.session(session.number) for session in alone_of(sessions))
@@ -137,7 +138,12 @@ def flipped(part, folder):
 
 def flips(folder, part, count):
     """Change bytes of a fixture `count` times, and read it each time, with little memory to have."""
-    files = [rich_bytes(folder, flush=True), rich_bytes(folder, flush=False), rich_bytes(folder, close=False)]
+    files = [
+        rich_bytes(folder, flush=True),
+        rich_bytes(folder, flush=False),
+        rich_bytes(folder, close=False),
+        rich_bytes(folder, learned=True),
+    ]
     path = folder / "flipped.duplex"
     chosen = random.Random(part)
     answers = {True: 0, False: 0}

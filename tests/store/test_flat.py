@@ -9,9 +9,9 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Status
 from duplexmock.store.flat import flatten, restore
-from tests.store.fixtures import RICH
+from tests.store.fixtures import LEARNED, RICH
 
-ROWS = [row for _, rows in RICH for row in rows]
+ROWS = [*(row for _, rows in RICH for row in rows), *LEARNED]
 
 
 def there_and_back(row):
@@ -19,7 +19,7 @@ def there_and_back(row):
     return restore(msgpack.unpackb(packed, unicode_errors="surrogateescape"))
 
 
-def test_the_rich_fixture_has_a_row_of_every_kind():
+def test_there_is_a_row_of_every_kind():
     assert {row[0] for row in ROWS} == set(RowKind)
 
 

@@ -1,0 +1,301 @@
+"""What one side of a call needs of the other, as far as experiments have shown.
+
+A recording says what came before what. Whether it had to, an experiment tells: a *probe* plays the call once more,
+holds the other side's events back one by one, and waits each time until nothing comes any more. An event that came
+without another did not need it, and one such probe is enough to know. An event that never came without it was held by
+it, as far as all probes say. So a need only ever falls, from what was seen, and what is needed is never lost.
+
+Because lanes are FIFO, what an event needs is one number, as in order.py: how many events of the other lane. It is at
+least what the event before it needs, and gRPC alone has a server need the ClientHeader. Where neither explains the
+number, there is an edge, and its Ground says how it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from duplexmock.core.events import (
+    Cancel,
+    ClientHalfClose,
+    ClientMessage,
+    Event,
+    Reset,
+    ServerMessage,
+    ServerTrailer,
+    Side,
+    event_name,
+    side_of,
+)
+from duplexmock.core.session import Session
+from duplexmock.core.status import Code, code_name, error_name
+
+
+class Ground(Enum):
+    """How it is known what an event needs; the value is the word that a fixture has for it."""
+
+    STRUCTURAL = "structural"
+    """gRPC and the lane's own order say it, and nothing more came before it in the recording."""
+
+    REFUTED = "refuted"
+    """In a probe it came without anything more than gRPC and the lane's own order say."""
+
+    HELD = "held"
+    """In no probe did it come without the last event that it needs."""
+
+    UNKNOWN = "unknown"
+    """It cannot be told: `reason` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one event needs: `count` events of the other lane.
+
+    `probes` is how many probes the ground rests on. Where it is UNKNOWN, `count` is what was seen, and `reason` says
+    why no more is known.
+    """
+
+    count: int
+    ground: Ground
+    probes: int = 0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Say the ground as people read it: `held in 2 of 2 probes`."""
+        match self.ground:
+            case Ground.STRUCTURAL:
+                return "structural"
+            case Ground.REFUTED:
+                return "refuted by probe"
+            case Ground.HELD:
+                return f"held in {self.probes} of {self.probes} probes"
+            case Ground.UNKNOWN:
+                return f"unknown: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What every event of one side needs in session `number`, in the lane's order."""
+
+    number: int
+    side: Side
+    lane: tuple[Need, ...]
+
+    def fits(self, events: int, others: int) -> bool:
+        """Tell whether this can have been learned of a lane of so many events, and so many in the other one."""
+        return len(self.lane) == events and all(
+            need.count <= others and (need.count > 0 or need.ground is not Ground.HELD) for need in self.lane
+        )
+
+    @property
+    def gate(self) -> tuple[int, ...]:
+        """Return what each event waits for where we play this side: what it needs, or what was seen if unknown."""
+        return _growing([need.count for need in self.lane])
+
+    @property
+    def demand(self) -> tuple[int, ...]:
+        """Return what is demanded of a peer that plays this side: of what is unknown nothing."""
+        base = _base(self.side)
+        return _growing([base if need.ground is Ground.UNKNOWN else need.count for need in self.lane])
+
+    def ground_of(self, position: int) -> Need:
+        """Return the need that `demand` and `gate` have at this position: the event's own, or of one before it."""
+        own = self.lane[position]
+        before = [need for need in self.lane[:position] if need.count == own.count and need.ground is Ground.HELD]
+        return before[0] if before and own.ground is not Ground.HELD else own
+
+
+class Probed(NamedTuple):
+    """What took place in a probe. `messages` says which of its messages is which of the recorded, both from 0."""
+
+    session: Session
+    messages: Mapping[int, int]
+
+
+def learn(recorded: Session, probes: Sequence[Probed], side: Side) -> Needs:
+    """Say what the events of `side` need, by these probes of a recorded call.
+
+    A probe is a session as well: what was said, what came, and when. It may have more messages than the recording, or
+    fewer, or in another order, where other calls were ahead of this one.
+    """
+    wanted = recorded.lane(side)
+    seen = _counts(recorded, side)
+    came = [_came(wanted, probed, side) for probed in probes]
+    lane: list[Need] = []
+    floor = _base(side)
+    for position in range(len(wanted)):
+        observed = [each[position] for each in came]
+        counts = [each.count for each in observed if each is not None]
+        count = max(min([seen[position], *counts]), floor)
+        if seen[position] <= floor:
+            need = Need(floor, Ground.STRUCTURAL)
+        elif count == floor and counts:
+            need = Need(floor, Ground.REFUTED, len(counts))
+        elif len(counts) < len(probes) or not probes:
+            missing = [each.session for each, at in zip(probes, observed, strict=True) if at is None]
+            reason = _why(recorded, missing[0], side) if missing else "there was no probe"
+            need = Need(seen[position], Ground.UNKNOWN, len(probes), reason)
+        elif _is_by_time([each for each in observed if each is not None], count):
+            need = Need(seen[position], Ground.UNKNOWN, len(probes), _BY_TIME)
+        else:
+            need = Need(count, Ground.HELD, len(probes))
+        if need.ground is not Ground.UNKNOWN:
+            floor = need.count
+        lane.append(need)
+    return Needs(recorded.number, side, tuple(lane))
+
+
+def shape(recorded: Session, probe: Session, side: Side) -> str:
+    """Say in one phrase what a side said in a probe: how many messages of those recorded, and how it ended."""
+    lane = probe.lane(side)
+    messages = min(_messages(lane), _messages(recorded.lane(side)))
+    return f"{messages} message{'s' * (messages != 1)} and {ending_of(lane) or 'no end'}"
+
+
+def gave_up(recorded: Session, probe: Session, side: Side) -> bool:
+    """Tell whether a side ended a probe because it had to wait too long, and not as the recording has it."""
+    lane = probe.lane(side)
+    if ending_of(lane) == ending_of(recorded.lane(side)):
+        return False
+    match lane[-1:]:
+        case (Cancel() | Reset(),):
+            return True
+        case (ServerTrailer(status),):
+            return status is not None and status.code in _GIVEN_UP
+        case _:
+            return False
+
+
+def ending_of(lane: Sequence[Event]) -> str:
+    """Say how a lane ends: `a half-close`, `OK`; empty where it does not."""
+    for event in reversed(lane):
+        match event:
+            case ClientHalfClose():
+                return "a half-close"
+            case Cancel():
+                return "a cancel"
+            case ServerTrailer(status):
+                return code_name(status.code) if status is not None else "an end without a status"
+            case Reset(code):
+                return f"a reset ({error_name(code)})"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """When an event came in a probe: behind how many events of the other lane.
+
+    `released_ns` is when each of the other lane's events was said, `before_ns` when the event before it in its own lane
+    came, or else when the call was opened.
+    """
+
+    count: int
+    at_ns: int
+    released_ns: Sequence[int]
+    before_ns: int
+
+
+def _came(wanted: Sequence[Event], probed: Probed, side: Side) -> list[_Came | None]:
+    """Find each event of a lane in a probe."""
+    others: dict[str, _Came] = {}
+    messages: list[_Came] = []
+    released: list[int] = []
+    before_ns = probed.session.entries[0].at_ns
+    for entry in probed.session.entries:
+        if side_of(entry.event) is not side:
+            released.append(entry.at_ns)
+            continue
+        came = _Came(len(released), entry.at_ns, released, before_ns)
+        before_ns = entry.at_ns
+        if isinstance(entry.event, _MESSAGES):
+            messages.append(came)
+        else:
+            others[_name(entry.event)] = came
+    found: list[_Came | None] = []
+    count = 0
+    for event in wanted:
+        if isinstance(event, _MESSAGES):
+            place = probed.messages.get(count)
+            count += 1
+            found.append(None if place is None else messages[place])
+        else:
+            found.append(others.get(_name(event)))
+    return found
+
+
+def _is_by_time(observed: Sequence[_Came], count: int) -> bool:
+    """Tell whether an event came by a clock of the peer's, and not as a reaction to the `count`-th event.
+
+    Probes hold for different times. A reaction comes as long after what it waits for in all of them; what a timer
+    brings comes as long after the event before it.
+    """
+    if len(observed) < 2 or not count:
+        return False
+    reactions = [each.at_ns - each.released_ns[count - 1] for each in observed]
+    intervals = [each.at_ns - each.before_ns for each in observed]
+    # An event before it that was released by the same one tells nothing: both times are then the same.
+    if any(each.before_ns >= each.released_ns[count - 1] for each in observed):
+        return False
+    return _spread(intervals) < _spread(reactions)
+
+
+def _why(recorded: Session, probe: Session, side: Side) -> str:
+    """Say why an event did not come in a probe."""
+    peer = side.name.lower()
+    ending = ending_of(probe.lane(side))
+    if gave_up(recorded, probe, side):
+        return f"in a probe the {peer} gave up, with {ending}"
+    return f"in a probe the {peer} ended with {ending}" if ending else "it did not come in a probe"
+
+
+def _messages(lane: Sequence[Event]) -> int:
+    return sum(isinstance(event, _MESSAGES) for event in lane)
+
+
+def _counts(session: Session, side: Side) -> list[int]:
+    """Return how many events of the other side come before each event of this one, in a recording."""
+    counts: list[int] = []
+    others = 0
+    for entry in session.entries:
+        if side_of(entry.event) is side:
+            counts.append(others)
+        else:
+            others += 1
+    return counts
+
+
+def _name(event: Event) -> str:
+    """Tell events apart: what ends a call with another status is another event."""
+    match event:
+        case ServerTrailer(status):
+            return f"trailer {status.code if status else None}"
+        case Reset(code):
+            return f"reset {code}"
+        case _:
+            return event_name(event)
+
+
+def _base(side: Side) -> int:
+    """Return what every event of a side needs: a server the ClientHeader, a client nothing."""
+    return 1 if side is Side.SERVER else 0
+
+
+def _growing(counts: Sequence[int]) -> tuple[int, ...]:
+    growing: list[int] = []
+    for count in counts:
+        growing.append(max(count, growing[-1] if growing else 0))
+    return tuple(growing)
+
+
+def _spread(values: Sequence[int]) -> int:
+    return max(values) - min(values)
+
+
+_MESSAGES = (ClientMessage, ServerMessage)
+
+_GIVEN_UP = frozenset((Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE, Code.ABORTED, Code.RESOURCE_EXHAUSTED))
+"""What servers and proxies say that have waited long enough."""
+
+_BY_TIME = "it comes by a clock, later than the probes held"

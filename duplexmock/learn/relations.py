@@ -1,0 +1,197 @@
+"""Where a value comes from: the field of the other lane in which it first appeared.
+
+A value that comes back proves a relation the better the more values it could have been: a uuid does at once, a 7 never
+does. So every value has bits, less where it could be one of many, and a relation needs MIN_BITS of them over all runs.
+Two clocks that are read in the same second agree by chance: a time in seconds or milliseconds proves something only
+where more time than that lay between the two messages.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from duplexmock.learn.fields import LaneField
+from duplexmock.schema.scalars import Scalar
+
+MIN_BITS = 24
+"""What a relation has to prove: chance makes one such in sixteen million. One port number in each of two runs does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a value was said: in which run and call, as which of the run's events, and at what time."""
+
+    run: int
+    call: int
+    position: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """A value in a field, and when it was said."""
+
+    moment: Moment
+    value: Scalar
+
+
+class Appearances:
+    """All values that may be bound, and where each first appeared in every call; add them in any order."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, type, Scalar], dict[LaneField, dict[int, Moment]]] = {}
+        self._values: dict[tuple[int, LaneField], set[Scalar]] = {}
+
+    def add(self, field: LaneField, appearance: Appearance) -> None:
+        """Note one value of a field."""
+        moment, value = appearance.moment, appearance.value
+        of_calls = self._first.setdefault((moment.run, type(value), value), {}).setdefault(field, {})
+        first = of_calls.get(moment.call)
+        if first is None or moment.position < first.position:
+            of_calls[moment.call] = moment
+        self._values.setdefault((moment.run, field), set()).add(value)
+
+    def before(self, appearance: Appearance) -> dict[LaneField, Moment]:
+        """Return the fields that had this value earlier in the run, each with its first moment."""
+        found = {}
+        moment, value = appearance.moment, appearance.value
+        for field, of_calls in self._first.get((moment.run, type(value), value), {}).items():
+            first = min(of_calls.values(), key=lambda each: each.position)
+            if first.position < moment.position:
+                # What this call said itself does not depend on which others are replayed.
+                own = of_calls.get(moment.call)
+                found[field] = own if own is not None and own.position < moment.position else first
+        return found
+
+    def count(self, run: int, field: LaneField) -> int:
+        """Return how many values a field has in a run."""
+        return len(self._values.get((run, field), ()))
+
+
+def sources(target: LaneField, came: Iterable[Appearance], appearances: Appearances) -> tuple[LaneField, ...]:
+    """Return the fields of the other lane whose values the target repeats, as few as explain all that came.
+
+    None do where one value cannot be explained, where what agrees may do so by chance, or where a value was said first
+    on the target's own lane.
+    """
+    each_once: dict[tuple[int, int, type, Scalar], Appearance] = {}
+    for appearance in came:
+        moment, value = appearance.moment, appearance.value
+        key = moment.run, moment.call, type(value), value
+        if key not in each_once or moment.position < each_once[key].moment.position:
+            each_once[key] = appearance
+    every = sorted(each_once.values(), key=lambda each: (each.moment.run, each.moment.position))
+    before = [appearances.before(each) for each in every]
+    proven = _proven(target, every, before, appearances)
+    explained = [{field: moment for field, moment in fields.items() if field in proven} for fields in before]
+    for fields in explained:
+        if not fields or min(fields.items(), key=_earliest)[0].side is target.side:
+            return ()
+    return _cover(target, every, explained)
+
+
+def _earliest(item: tuple[LaneField, Moment]) -> tuple[int, str]:
+    field, moment = item
+    return moment.position, str(field.path)
+
+
+def _proven(
+    target: LaneField,
+    every: Sequence[Appearance],
+    before: Sequence[dict[LaneField, Moment]],
+    appearances: Appearances,
+) -> set[LaneField]:
+    """Return the fields that agree with the target more often than chance makes them, in two runs at least."""
+    unit_ns = _unit_ns([each.value for each in every])
+    bits: dict[LaneField, dict[tuple[int, Scalar], float]] = {}
+    for appearance, fields in zip(every, before, strict=True):
+        run, value = appearance.moment.run, appearance.value
+        for field, moment in fields.items():
+            if field is target:
+                continue
+            proof = _bits(value, is_timestamp=target.is_timestamp) - math.log2(max(1, appearances.count(run, field)))
+            if unit_ns:
+                waited = min(1.0, (appearance.moment.at_ns - moment.at_ns) / unit_ns)
+                proof = min(proof, -math.log2(max(1 - waited, 2**-MIN_BITS)))
+            known = bits.setdefault(field, {})
+            known[run, value] = max(0.0, proof, known.get((run, value), 0.0))
+    return {
+        field for field, known in bits.items() if sum(known.values()) >= MIN_BITS and len({run for run, _ in known}) > 1
+    }
+
+
+def _cover(
+    target: LaneField, every: Sequence[Appearance], explained: Sequence[dict[LaneField, Moment]]
+) -> tuple[LaneField, ...]:
+    """Return the fewest fields of the other lane that explain all; one of the same call before one of another."""
+    others: dict[LaneField, dict[int, Moment]] = {}
+    for number, fields in enumerate(explained):
+        for field, moment in fields.items():
+            if field.side is not target.side:
+                others.setdefault(field, {})[number] = moment
+    left = set(range(len(every)))
+    chosen = []
+
+    def rank(field: LaneField) -> tuple[int, int, list[int], str]:
+        explains = sorted(left & others[field].keys())
+        moments = [others[field][number] for number in explains]
+        elsewhere = sum(
+            moment.call != every[number].moment.call for number, moment in zip(explains, moments, strict=True)
+        )
+        return -len(explains), elsewhere, [moment.position for moment in moments], str(field.path)
+
+    while left:
+        best = min(others, key=rank)
+        chosen.append(best)
+        left -= others[best].keys()
+    return tuple(chosen)
+
+
+def _bits(value: Scalar, *, is_timestamp: bool) -> float:
+    """Return how much a value tells apart, in bits: as many as it has, less the zeros it ends with."""
+    match value:
+        case bytes():
+            # Text has fewer bits than bytes have; the seconds of a Timestamp, which others read as well, take seven.
+            return 8.0 * max(0, len(value) - 7) if is_timestamp else 4.0 * len(value)
+        case float():
+            if not math.isfinite(value):
+                return 0.0
+            return _round(round(abs(math.frexp(value)[0]) * 2**53)).bit_length()
+        case _:
+            return _round(abs(value)).bit_length()
+
+
+def _round(number: int) -> int:
+    for factor in (10, 2):
+        while number and number % factor == 0:
+            number //= factor
+    return number
+
+
+def _unit_ns(values: Sequence[Scalar]) -> int:
+    """Return the step of the clock that these values were read from; 0 where they are none, or one that is fine."""
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(numbers) == len(values):
+        for unit_ns in (1_000_000_000, 1_000_000):
+            a_second = 1_000_000_000 // unit_ns
+            low, high = _YEAR_2010_S * a_second, _YEAR_2060_S * a_second
+            if all(low <= number <= high for number in numbers):
+                return unit_ns if max(numbers) - min(numbers) <= _A_YEAR_S * a_second else 0
+        return 0
+    units = []
+    for value in values:
+        found = _TIME.search(value) if isinstance(value, bytes) and len(value) <= _LONG_TEXT else None
+        if found is None:
+            return 0
+        fraction = found[1] or b""
+        units.append(10 ** (9 - min(9, len(fraction))))
+    return unit if (unit := max(units, default=0)) >= 1_000_000 else 0
+
+
+_TIME = re.compile(rb"\b\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?")
+_LONG_TEXT = 1000
+_YEAR_2010_S, _YEAR_2060_S, _A_YEAR_S = 1_262_304_000, 2_840_140_800, 31_536_000
+"""Runs that are compared were made within a year of each other; ids that look like times differ by more."""
