@@ -6,6 +6,8 @@ import pytest
 
 from tests.peers.programs import MissingTool, command
 
+pytest.register_assert_rewrite("tests.net.fidelity")
+
 
 @pytest.fixture(scope="session")
 def peer() -> Callable[[str, str], list[str]]:

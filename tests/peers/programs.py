@@ -3,7 +3,8 @@
 Each language has some of four programs, with the same flags and the same lines on stdout:
 
     chat-server, chat-client      examples/chat_app, and the same in Go and Node
-    cases-server, cases-client    play the table cases.json and print what they saw
+    cases-server, cases-client    play a table of cases (cases.json) and print what they saw; `--option NAME=VALUE`
+                                  gives them gRPC's channel arguments, as far as their library has the like
 
 Go's are built once into build/peers, and again when their sources change; Node's packages are installed once beside
 them. MissingTool says what a machine lacks.
@@ -54,10 +55,26 @@ def run(command: Sequence[str], target: str | None = None) -> Ran:
 
     `target` becomes DUPLEXMOCK_TARGET, the address that a client dials.
     """
-    done = subprocess.run(
-        command, env=_environment(target), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S
-    )
-    return Ran(tuple(done.stdout.splitlines()), done.returncode)
+    return run_led(command, target, lambda tell: None)
+
+
+def run_led(command: Sequence[str], target: str | None, lead: Callable[[Callable[[], None]], None]) -> Ran:
+    """Do the same with a program that waits for lines on stdin; `lead(tell)` writes one by each `tell()`."""
+    with subprocess.Popen(
+        command, env=_environment(target), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def tell() -> None:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+        try:
+            lead(tell)
+            stdout, _ = process.communicate(timeout=LIMIT_S)
+        finally:
+            process.kill()
+    return Ran(tuple(stdout.splitlines()), process.returncode)
 
 
 class Server:

@@ -41,13 +41,14 @@ func (s *step) argument(index int, value any) {
 }
 
 type testCase struct {
-	Case       string
-	Method     string
-	Metadata   pairs
-	DeadlineMs int64 `json:"deadline_ms"`
-	Compress   bool
-	Client     []step
-	Server     []step
+	Case        string
+	Method      string
+	Metadata    pairs
+	DeadlineMs  int64 `json:"deadline_ms"`
+	Compress    bool
+	OpensOnLine bool `json:"opens_on_line"`
+	Client      []step
+	Server      []step
 }
 
 type pairs [][2]payload

@@ -1,17 +1,23 @@
-// Plays the client of cases, one after the other on one connection: a JSON line for each.
+// Plays the client of cases: a JSON line for each. They are played one after the other on one connection, or, with
+// --connections, dealt to so many and all played at once.
 
 package main
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -32,17 +38,13 @@ func casesClient(arguments []string) int {
 	path := flags.String("cases", "", "the table of cases")
 	var chosen names
 	flags.Var(&chosen, "case", "play this one; may be repeated")
+	connections := flags.Int("connections", 0, "deal the cases to so many connections, and play all at once")
 	flags.Parse(arguments)
 
 	cases, err := readCases(*path)
 	if err != nil {
 		return fail(err)
 	}
-	connection, err := dial(*target, grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
-	if err != nil {
-		return fail(err)
-	}
-	defer connection.Close()
 	byName := map[string]*testCase{}
 	for _, each := range cases {
 		byName[each.Case] = each
@@ -50,15 +52,62 @@ func casesClient(arguments []string) int {
 			chosen = append(chosen, each.Case)
 		}
 	}
-	for _, name := range chosen {
-		line, err := playClient(connection, byName[name])
+	// A connection's cases are played one after the other, or all at once.
+	deal := func(dealt []string, together bool) error {
+		connection, err := dial(*target, grpc.WithDefaultCallOptions(
+			grpc.ForceCodec(rawCodec{}), grpc.MaxCallRecvMsgSize(math.MaxInt32)))
 		if err != nil {
-			return fail(err)
+			return err
 		}
-		show(line)
+		defer connection.Close()
+		if together {
+			return atOnce(len(dealt), func(index int) error { return playClient(connection, byName[dealt[index]]) })
+		}
+		for _, name := range dealt {
+			if err := playClient(connection, byName[name]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if *connections == 0 {
+		err = deal(chosen, false)
+	} else {
+		err = atOnce(*connections, func(first int) error {
+			var dealt []string
+			for index := first; index < len(chosen); index += *connections {
+				dealt = append(dealt, chosen[index])
+			}
+			return deal(dealt, true)
+		})
+	}
+	if err != nil {
+		return fail(err)
 	}
 	return 0
 }
+
+// atOnce does something so many times at once, and returns the first error.
+func atOnce(times int, do func(index int) error) error {
+	failed := make(chan error, times)
+	var done sync.WaitGroup
+	for index := range times {
+		done.Go(func() { failed <- do(index) })
+	}
+	done.Wait()
+	close(failed)
+	for err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var stdin = bufio.NewReader(os.Stdin)
+
+// awaitLine waits for a line on stdin.
+func awaitLine() { stdin.ReadString('\n') }
 
 func flagGiven(flags *flag.FlagSet, name string) bool {
 	given := false
@@ -66,8 +115,11 @@ func flagGiven(flags *flag.FlagSet, name string) bool {
 	return given
 }
 
-// playClient does what the case's client does, while reading all the time, and returns what was seen.
-func playClient(connection *grpc.ClientConn, played *testCase) (string, error) {
+// playClient does what the case's client does, while reading all the time, and prints what was seen.
+func playClient(connection *grpc.ClientConn, played *testCase) error {
+	if played.OpensOnLine {
+		awaitLine()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if played.DeadlineMs > 0 {
@@ -82,7 +134,7 @@ func playClient(connection *grpc.ClientConn, played *testCase) (string, error) {
 	kind := streamKinds[played.Method]
 	stream, err := connection.NewStream(metadata.NewOutgoingContext(ctx, sent), &kind, casesPrefix+played.Method, options...)
 	if err != nil {
-		return "", err
+		return err
 	}
 	var box *inbox
 	if kind.ServerStreams {
@@ -109,10 +161,14 @@ func playClient(connection *grpc.ClientConn, played *testCase) (string, error) {
 			box.waitCount(count)
 		case "await-header":
 			stream.Header()
+		case "await-line":
+			awaitLine()
+		case "await-goaway":
+			connection.WaitForStateChange(ctx, connectivity.Ready)
 		case "cancel":
 			cancel()
 		default:
-			return "", fmt.Errorf("no such step of a client: %s", next.name)
+			return fmt.Errorf("no such step of a client: %s", next.name)
 		}
 	}
 	if box == nil {
@@ -128,5 +184,6 @@ func playClient(connection *grpc.ClientConn, played *testCase) (string, error) {
 	}
 	header, _ := stream.Header()
 	trailer := []any{"status", statusNames[ended.Code()], details, shownMetadata(stream.Trailer())}
-	return sawLine(played.Case, "client", header, box.read(), trailer), nil
+	show(sawLine(played.Case, "client", header, box.read(), trailer))
+	return nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,8 @@ func casesServer(arguments []string) int {
 	flags := flag.NewFlagSet("cases-server", flag.ExitOnError)
 	listen := listenFlag(flags)
 	path := flags.String("cases", "", "the table of cases")
+	var options serverOptions
+	flags.Var(&options, "option", "NAME=VALUE, by gRPC's names of channel arguments; may be repeated")
 	flags.Parse(arguments)
 
 	cases, err := readCases(*path)
@@ -26,21 +29,29 @@ func casesServer(arguments []string) int {
 	for _, each := range cases {
 		byName[each.Case] = each
 	}
+	server := grpc.NewServer(append(options.asGrpc(), grpc.ForceServerCodec(rawCodec{}))...)
+	players := &players{server: server, begun: newCount()}
 	service := grpc.ServiceDesc{ServiceName: "duplexmock.test.Cases", HandlerType: (*any)(nil)}
 	for _, kind := range streamKinds {
 		kind.Handler = func(_ any, stream grpc.ServerStream) error {
 			received, _ := metadata.FromIncomingContext(stream.Context())
-			return playServer(stream, received, byName[received.Get("case")[0]])
+			return players.play(stream, received, byName[received.Get("case")[0]])
 		}
 		service.Streams = append(service.Streams, kind)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}))
 	server.RegisterService(&service, nil)
 	return serve(server, *listen, seconds(1))
 }
 
-// playServer does what the case's server does, while reading all the time, and prints what was seen.
-func playServer(stream grpc.ServerStream, received metadata.MD, played *testCase) error {
+// players play the calls of one server.
+type players struct {
+	server *grpc.Server
+	begun  *count
+}
+
+// play does what the case's server does, while reading all the time, and prints what was seen.
+func (p *players) play(stream grpc.ServerStream, received metadata.MD, played *testCase) error {
+	p.begun.add()
 	box := fill(stream, false, nil)
 	var ending [][]any
 	var result error
@@ -65,6 +76,12 @@ func playServer(stream grpc.ServerStream, received metadata.MD, played *testCase
 			var count int
 			next.argument(0, &count)
 			box.waitCount(count)
+		case "await-calls":
+			var calls int
+			next.argument(0, &calls)
+			p.begun.wait(calls)
+		case "stop":
+			go p.server.GracefulStop()
 		case "await-half-close":
 			box.waitEnd()
 			ending = append(ending, []any{"half-close"})
@@ -86,6 +103,34 @@ func playServer(stream grpc.ServerStream, received metadata.MD, played *testCase
 	}
 	show(sawLine(played.Case, "server", received, box.read(), ending...))
 	return result
+}
+
+// count counts up, and can be waited for.
+type count struct {
+	mutex   sync.Mutex
+	changed *sync.Cond
+	value   int
+}
+
+func newCount() *count {
+	made := &count{}
+	made.changed = sync.NewCond(&made.mutex)
+	return made
+}
+
+func (c *count) add() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.value++
+	c.changed.Broadcast()
+}
+
+func (c *count) wait(value int) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for c.value < value {
+		c.changed.Wait()
+	}
 }
 
 func codeOf(name string) codes.Code {

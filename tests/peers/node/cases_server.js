@@ -1,14 +1,16 @@
 // Plays the server of every case: a JSON line for each call when it ends.
 //
-//     node cases_server.js --cases FILE --listen HOST:PORT
+//     node cases_server.js --cases FILE --listen HOST:PORT [--option NAME=VALUE ...]
 
 import { parseArgs } from "node:util";
 import grpc from "@grpc/grpc-js";
 import { Inbox, METHODS, asIs, asMetadata, pathOf, payload, printSaw, readCases } from "./cases.js";
+import { OPTION, grpcOptions, resizeTables } from "./options.js";
 import { serve } from "./serving.js";
 
 /** Do what the case's server does, while reading all the time, and print what was seen; unary responses have a callback. */
 async function play(call, callback) {
+  begun.change(({ messages }) => messages.push(call));
   const played = cases.get(call.metadata.get("case")[0]);
   const inbox = new Inbox();
   const replies = [];
@@ -33,6 +35,15 @@ async function play(call, callback) {
         break;
       case "await":
         await inbox.until(({ messages }) => messages.length >= rest[0]);
+        break;
+      case "await-calls":
+        await begun.until(({ messages }) => messages.length >= rest[0]);
+        break;
+      case "table-size":
+        await resizeTables(rest[0]);
+        break;
+      case "stop":
+        server.tryShutdown(() => {});
         break;
       case "await-half-close":
         await inbox.until(({ halfClosed }) => halfClosed);
@@ -68,9 +79,11 @@ const { values: options } = parseArgs({
   options: {
     listen: { type: "string", default: "127.0.0.1:0" },
     cases: { type: "string" },
+    option: OPTION,
   },
 });
 const cases = readCases(options.cases);
+const begun = new Inbox(); // of calls
 const definition = (method) => ({
   path: pathOf(method),
   requestStream: method === "Bidi" || method === "ClientStream",
@@ -80,7 +93,7 @@ const definition = (method) => ({
   responseSerialize: asIs,
   responseDeserialize: asIs,
 });
-const server = new grpc.Server();
+const server = new grpc.Server(grpcOptions(options.option));
 server.addService(
   Object.fromEntries(METHODS.map((method) => [method, definition(method)])),
   Object.fromEntries(METHODS.map((method) => [method, play])),

@@ -5,6 +5,7 @@
 binary values as hex. A payload of more than 64 bytes is shown by its size and hash.
 """
 
+import argparse
 import asyncio
 import hashlib
 import json
@@ -13,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "/duplexmock.test.Cases/"
-METADATA_LIMIT = [("grpc.max_metadata_size", 1 << 20), ("grpc.absolute_max_metadata_size", 1 << 20)]
+NO_LIMITS = [
+    ("grpc.max_metadata_size", 1 << 20),
+    ("grpc.absolute_max_metadata_size", 1 << 20),
+    ("grpc.max_receive_message_length", -1),
+]
 
 Metadata = dict[str, list[str]]
 Saw = list[list[Any]]
@@ -22,6 +27,16 @@ Saw = list[list[Any]]
 def read_cases(path: str) -> dict[str, dict[str, Any]]:
     """The table, by name, in the file's order."""
     return {case["case"]: case for case in json.loads(Path(path).read_text(encoding="utf-8"))}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Let gRPC's channel arguments be given by name."""
+    parser.add_argument("--option", action="append", default=[], type=_option, metavar="NAME=VALUE")
+
+
+def _option(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    return name, int(value)
 
 
 def payload(written: str | dict[str, int]) -> bytes:
