@@ -1,7 +1,7 @@
 """The conversations that are replayed, and the fixtures of them: what bench/load's jobs say, byte for byte.
 
-In an echo each reply waits for its request, as a recording of an
-echo server has it; the requests of a client that floods wait for nothing.
+In an echo each reply waits for its request, as a recording of an echo server has it; the requests of a client that
+floods wait for nothing.
 """
 
 from __future__ import annotations

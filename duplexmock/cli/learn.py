@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -15,7 +16,7 @@ import click
 from duplexmock.cli.descriptors import descriptors_option
 from duplexmock.cli.numbers import HOLD, TIMEOUT
 from duplexmock.cli.output import echo
-from duplexmock.cli.pairs import KEY_VALUE, pair
+from duplexmock.cli.pairs import FROM_TO, KEY_VALUE, pair
 from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, started
 from duplexmock.core.events import Side
 from duplexmock.core.verdict import duration
@@ -46,10 +47,14 @@ EXIT_MISMATCH = 1
 )
 @click.option(
     "--runs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=2),
     metavar="N",
-    help="How many probes to make.  [default: 2, or 3 where calls overlapped]",
+    help="How many probes to make.  [default: 2, or 3 where calls overlapped or something came late]",
 )
+@click.option(
+    "--ignore", multiple=True, metavar="PATH", help="A field, or metadata:KEY, that does not tell calls apart."
+)
+@click.option("--bind", multiple=True, metavar="FROM=TO", help="A received field that is reused in what is sent later.")
 @click.option("--write", is_flag=True, help="Write --ignore and --bind that were found into FILE's expectations.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A value that was redacted, or to be added.")
 @click.option("--session", "sessions", multiple=True, type=click.IntRange(min=1), metavar="N", help="Learn session N.")
@@ -65,6 +70,8 @@ def learn(
     listen: str | None,
     hold_s: float | None,
     runs: int | None,
+    ignore: tuple[str, ...],
+    bind: tuple[str, ...],
     write: bool,
     metadata: tuple[str, ...],
     sessions: tuple[int, ...],
@@ -78,6 +85,8 @@ def learn(
     \b
         duplexmock learn chat.duplex --target localhost:50051   what the server needs
         duplexmock learn chat.duplex -- ./client                what the client needs
+
+    With both, both are learned, and kept when both are done.
 
     The recorded calls are played again, a few times, with our side held back one event at a time: what comes anyway
     did not need the next one. Fields that change from play to play are printed as the options --ignore and --bind.
@@ -99,21 +108,24 @@ def learn(
         seats.append((Side.CLIENT, told, run))
     given = dict(pair(text, "--metadata", KEY_VALUE) for text in metadata)
     say = as_json_to(sys.stdout) if as_json else as_text_to(sys.stdout)
-    for side, told, run in seats:
-        experiment = Experiment(
+    experiments = [
+        Experiment(
             file,
             side,
             hold_s=hold_s,
-            probes=runs,
+            runs=runs,
+            ignore=ignore,
+            bind=[pair(text, "--bind", FROM_TO) for text in bind],
             metadata=given,
             sessions=sessions,
             methods=methods,
             timeout_s=timeout_s,
             descriptors=descriptors,
         )
-        code = made(experiment, told, run, say, write)
-        if code:
-            sys.exit(code)
+        for side, _, _ in seats
+    ]
+    parts = [(experiment, told, run) for experiment, (_, told, run) in zip(experiments, seats, strict=True)]
+    sys.exit(made(parts, say, write))
 
 
 def repeated_on(target: Address) -> str:
@@ -121,35 +133,32 @@ def repeated_on(target: Address) -> str:
     return f"the recorded requests are repeated on the live server at {target}, with longer deadlines"
 
 
-def made(experiment: Experiment, told: str, run: Run, say: Say, write: bool = False) -> int:
-    """Make an experiment, telling first what it changes, and keep what it shows; return the exit code."""
-    say.begins(experiment, told)
+def made(parts: Sequence[Part], say: Say, write: bool = False) -> int:
+    """Make experiments on one fixture, say first what each changes, and keep what they show; return the exit code."""
     try:
-        lesson = asyncio.run(_until_learned(experiment, run, say.probed, write))
+        return asyncio.run(_until_learned(parts, say, write))
     except MismatchError as exc:
         echo(f"Error: {exc}", sys.stderr)
         return EXIT_MISMATCH
-    if lesson is None:
-        return _INTERRUPTED
-    say.learned(str(experiment.path), lesson, write)
-    return 0
 
 
-async def _until_learned(
-    experiment: Experiment, run: Run, probed: Callable[[Experiment, int], None], write: bool
-) -> Lesson | None:
-    """Make the experiment, and keep what it shows; None where a signal ends it."""
+async def _until_learned(parts: Sequence[Part], say: Say, write: bool) -> int:
     signals = Signals()
+    lessons: list[Lesson] = []
     with signals.caught():
-        learning = asyncio.ensure_future(experiment.learn(run, lambda number: probed(experiment, number)))
-        if await signals.or_done(learning) is None:
-            lesson = await learning
-            experiment.keep(lesson, write)
-            return lesson
-        learning.cancel()
-        with suppress(asyncio.CancelledError):
-            await learning
-        return None
+        for experiment, told, run in parts:
+            say.begins(experiment, told)
+            learning = asyncio.ensure_future(experiment.learn(run, partial(say.probed, experiment)))
+            if await signals.or_done(learning) is not None:
+                learning.cancel()
+                with suppress(asyncio.CancelledError):
+                    await learning
+                return _INTERRUPTED
+            lessons.append(await learning)
+        experiment.keep(*lessons, write_proposals=write)
+    for lesson in lessons:
+        say.learned(str(experiment.path), lesson, write)
+    return 0
 
 
 def _client(command: Sequence[str], timeout_s: float) -> Client:
@@ -170,6 +179,10 @@ def _client(command: Sequence[str], timeout_s: float) -> Client:
     return run
 
 
+Part = tuple[Experiment, str, Run]
+"""An experiment, what it changes, in a sentence, and how it is run."""
+
+
 class Say(NamedTuple):
     """How progress and results are told."""
 
@@ -182,11 +195,9 @@ def as_text_to(stream: IO[str]) -> Say:
     """Tell people."""
 
     def begins(experiment: Experiment, told: str) -> None:
-        held = duration(experiment.hold_ns)
-        echo(
-            f"{told}; each event is held until nothing has come for {held}, in {experiment.probes} probes",
-            stream,
-        )
+        held, lasts_s = duration(experiment.hold_ns), -(-experiment.lasts_ns // 1_000_000_000)
+        often = f"in {experiment.probes} probes, up to {lasts_s:,} s"
+        echo(f"{told}; each event is held until nothing has come for {held}, and longer: {often}", stream)
 
     def probed(experiment: Experiment, number: int) -> None:
         echo(f"probe {number} of {experiment.probes}", stream)

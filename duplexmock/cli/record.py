@@ -112,7 +112,7 @@ def _learn(out: str, upstream: Address, quiet: bool, as_json: bool, stream: IO[s
     say = silent() if quiet else as_json_to(stream) if as_json else as_text_to(stream)
     try:
         experiment = Experiment(out, Side.SERVER)
-        return made(experiment, repeated_on(upstream), against(upstream), say)
+        return made([(experiment, repeated_on(upstream), against(upstream))], say)
     except ScriptError as exc:
         again = shlex.join(["duplexmock", "learn", out, "--target", str(upstream)])
         echo(f"warning: nothing was learned: {exc}; later: {again}", sys.stderr)

@@ -2,8 +2,9 @@
 
 A recording says what came before what. Whether it had to, an experiment tells: a *probe* plays the call once more,
 holds the other side's events back one by one, and waits each time until nothing comes any more. An event that came
-without another did not need it, and one such probe is enough to know. An event that never came without it was held by
-it, as far as all probes say. So a need only ever falls, from what was seen, and what is needed is never lost.
+without another did not need it, and one probe is enough to know that, if the peer began it as it began the recorded
+call. An event that never came without it was held by it, as far as all probes say. So a need only ever falls, from what
+was seen. What is the same is told by what is said: two equal messages are one and the same to whoever hears them.
 
 Because lanes are FIFO, what an event needs is one number, as in order.py: how many events of the other lane. It is at
 least what the event before it needs, and gRPC alone has a server need the ClientHeader. Where neither explains the
@@ -12,6 +13,7 @@ number, there is an edge, and its Ground says how it is known.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -62,6 +64,11 @@ class Need:
     probes: int = 0
     reason: str = ""
 
+    @property
+    def is_late(self) -> bool:
+        """Tell whether it is unknown because the event came later than the probes held."""
+        return self.ground is Ground.UNKNOWN and self.reason == _LATE
+
     def __str__(self) -> str:
         """Say the ground as people read it: `held in 2 of 2 probes`."""
         match self.ground:
@@ -100,18 +107,34 @@ class Needs:
         base = _base(self.side)
         return _growing([base if need.ground is Ground.UNKNOWN else need.count for need in self.lane])
 
-    def ground_of(self, position: int) -> Need:
-        """Return the need that `demand` and `gate` have at this position: the event's own, or of one before it."""
-        own = self.lane[position]
-        before = [need for need in self.lane[:position] if need.count == own.count and need.ground is Ground.HELD]
-        return before[0] if before and own.ground is not Ground.HELD else own
+    def with_known(self, before: Needs | None) -> Needs:
+        """Return these needs, and of what is unknown what was known `before`, of the same lane."""
+        if before is None or len(before.lane) != len(self.lane):
+            return self
+        lane = [old if new.ground is Ground.UNKNOWN else new for new, old in zip(self.lane, before.lane, strict=True)]
+        return Needs(self.number, self.side, tuple(lane))
+
+    def gate_ground(self, position: int) -> Need:
+        """Return the need that `gate` has at this position: the event's own, or of one before it."""
+        return next(need for need in self.lane if need.count == self.gate[position])
+
+    def demand_ground(self, position: int) -> Need:
+        """Return the need that `demand` has at this position; the event's own where nothing is demanded."""
+        known = (need for need in self.lane[: position + 1] if need.ground is not Ground.UNKNOWN)
+        return next((need for need in known if need.count == self.demand[position]), self.lane[position])
 
 
 class Probed(NamedTuple):
-    """What took place in a probe. `messages` says which of its messages is which of the recorded, both from 0."""
+    """What took place in a probe, and how long it held each event.
+
+    `messages` says which of its messages is which of the recorded, both from 0. `said_ns` is when anything was said to
+    the peer in this probe, on this call or on another, in its order.
+    """
 
     session: Session
     messages: Mapping[int, int]
+    hold_ns: int
+    said_ns: Sequence[int]
 
 
 def learn(recorded: Session, probes: Sequence[Probed], side: Side) -> Needs:
@@ -137,8 +160,8 @@ def learn(recorded: Session, probes: Sequence[Probed], side: Side) -> Needs:
             missing = [each.session for each, at in zip(probes, observed, strict=True) if at is None]
             reason = _why(recorded, missing[0], side) if missing else "there was no probe"
             need = Need(seen[position], Ground.UNKNOWN, len(probes), reason)
-        elif _is_by_time([each for each in observed if each is not None], count):
-            need = Need(seen[position], Ground.UNKNOWN, len(probes), _BY_TIME)
+        elif not _is_reaction([each for each in observed if each is not None], count):
+            need = Need(seen[position], Ground.UNKNOWN, len(probes), _LATE)
         else:
             need = Need(count, Ground.HELD, len(probes))
         if need.ground is not Ground.UNKNOWN:
@@ -185,30 +208,25 @@ def ending_of(lane: Sequence[Event]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Came:
-    """When an event came in a probe: behind how many events of the other lane.
-
-    `released_ns` is when each of the other lane's events was said, `before_ns` when the event before it in its own lane
-    came, or else when the call was opened.
-    """
+    """When an event came in a probe: behind how many events of the other lane, and how long after anything was said."""
 
     count: int
-    at_ns: int
-    released_ns: Sequence[int]
-    before_ns: int
+    behind_ns: int
+    hold_ns: int
 
 
 def _came(wanted: Sequence[Event], probed: Probed, side: Side) -> list[_Came | None]:
     """Find each event of a lane in a probe."""
     others: dict[str, _Came] = {}
     messages: list[_Came] = []
-    released: list[int] = []
-    before_ns = probed.session.entries[0].at_ns
+    released = 0
     for entry in probed.session.entries:
         if side_of(entry.event) is not side:
-            released.append(entry.at_ns)
+            released += 1
             continue
-        came = _Came(len(released), entry.at_ns, released, before_ns)
-        before_ns = entry.at_ns
+        said = bisect_right(probed.said_ns, entry.at_ns)
+        behind_ns = entry.at_ns - probed.said_ns[said - 1] if said else 0
+        came = _Came(released, behind_ns, probed.hold_ns)
         if isinstance(entry.event, _MESSAGES):
             messages.append(came)
         else:
@@ -225,20 +243,17 @@ def _came(wanted: Sequence[Event], probed: Probed, side: Side) -> list[_Came | N
     return found
 
 
-def _is_by_time(observed: Sequence[_Came], count: int) -> bool:
-    """Tell whether an event came by a clock of the peer's, and not as a reaction to the `count`-th event.
+def _is_reaction(observed: Sequence[_Came], count: int) -> bool:
+    """Tell whether an event came as a reaction to the `count`-th event of ours.
 
-    Probes hold for different times. A reaction comes as long after what it waits for in all of them; what a timer
-    brings comes as long after the event before it.
+    It is one where it came behind that event and before the next, and within the hold behind the last one that was
+    said to the peer: what comes later may have come by a clock, or slowly, and then its silence before proves nothing.
+    One clock can do that as well, but not in two probes of which one holds twice as long as the other: the second of
+    ours is behind it in the one before the first is in the other. One that was late in a third probe has been slow
+    there.
     """
-    if len(observed) < 2 or not count:
-        return False
-    reactions = [each.at_ns - each.released_ns[count - 1] for each in observed]
-    intervals = [each.at_ns - each.before_ns for each in observed]
-    # An event before it that was released by the same one tells nothing: both times are then the same.
-    if any(each.before_ns >= each.released_ns[count - 1] for each in observed):
-        return False
-    return _spread(intervals) < _spread(reactions)
+    holds = [came.hold_ns for came in observed if came.count == count and came.behind_ns <= came.hold_ns]
+    return bool(holds) and (len(observed) == 1 or max(holds) >= 2 * min(holds))
 
 
 def _why(recorded: Session, probe: Session, side: Side) -> str:
@@ -289,13 +304,9 @@ def _growing(counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(growing)
 
 
-def _spread(values: Sequence[int]) -> int:
-    return max(values) - min(values)
-
-
 _MESSAGES = (ClientMessage, ServerMessage)
 
 _GIVEN_UP = frozenset((Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE, Code.ABORTED, Code.RESOURCE_EXHAUSTED))
 """What servers and proxies say that have waited long enough."""
 
-_BY_TIME = "it comes by a clock, later than the probes held"
+_LATE = "it came later than the probes held, by a clock or slowly"

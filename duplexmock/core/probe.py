@@ -16,7 +16,7 @@ from functools import partial
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.deadline import timeout_value
-from duplexmock.core.events import Cancel, ClientHeader, Event, Reset, ServerTrailer, Side
+from duplexmock.core.events import Cancel, ClientHalfClose, ClientHeader, Event, Reset, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import Matcher
 from duplexmock.core.metadata import Metadata
@@ -29,6 +29,8 @@ from duplexmock.core.terms import Across, Terms
 
 class Turns:
     """Who may say the next event: of all open probes the one whose next comes first by `rank`, when all are quiet.
+
+    One that waits for another call, as the recording lets a replay wait, comes behind all that do not.
 
     `rank` sees the number of a session, the position of the event in its lane, and when the recording saw it. `events`
     is how many there are to be said on all calls.
@@ -61,10 +63,11 @@ class Turns:
         if all(each.has_heard_all for each in self._open.values()):
             return now_ns
         due_ns = self._active_ns + self.hold_ns
+        if now_ns < due_ns:
+            return due_ns
         waiting = [each for each in self._open.values() if each.following is not None]
-        if now_ns >= due_ns and min(waiting, key=self._place) is not probe:
-            return now_ns + self.hold_ns
-        return due_ns
+        free = [each for each in waiting if not each.waits_for_another] or waiting
+        return now_ns if min(free, key=self._place) is probe else now_ns + self.hold_ns
 
     def _place(self, probe: Probe) -> tuple[int, ...]:
         step = probe.following
@@ -75,8 +78,9 @@ class Turns:
 class Probe:
     """Plays `side` of `script` by `turns`.
 
-    The arguments behind `terms` are those of a Player. Of the terms it is the timeout that counts: for the peer to say
-    the rest, when all of ours has been said. `match` chooses between calls that are open at a time, and teaches `bind`.
+    The arguments behind `terms` are those of a Player; nothing is joined. Of the terms it is the timeout that counts:
+    for the peer to say the rest, when all of ours has been said. `match` chooses between calls that are open at a time,
+    and teaches `bind`.
     """
 
     def __init__(
@@ -105,6 +109,10 @@ class Probe:
         self._own = script.lane(side)
         self._peer = script.lane(side.other)
         self._missing: Counter[type[Event]] = Counter(type(step.event) for step in self._peer)
+        self._left = len(self._peer)
+        self._has_end = bool(self._peer) and isinstance(self._peer[-1].event, _ENDS)
+        self._edges = {edge.position: edge for edge in edges}
+        self._reached = reached
         self._match = match
         self._bind = bind
         self._timeout_ns = terms.timeout_ns
@@ -120,9 +128,15 @@ class Probe:
         return self._own[self.sent] if self.sent < len(self._own) and not self._is_over else None
 
     @property
+    def waits_for_another(self) -> bool:
+        """Tell whether our next event waits for what has not been seen on another call."""
+        edge = self._edges.get(self.sent)
+        return edge is not None and self._reached(edge) is None
+
+    @property
     def has_heard_all(self) -> bool:
-        """Tell whether the peer has said as much as the recording has of it."""
-        return self._is_over or not self._missing
+        """Tell whether nothing of the peer's is to come any more: it has ended its lane as the recording has it."""
+        return self._is_over or (self._has_end and not self._left)
 
     @property
     def history(self) -> History:
@@ -136,7 +150,8 @@ class Probe:
         self._history.add(Arrived(now_ns, rows))
         for event in [event for event in map(event_of, rows) if event is not None]:
             if self._missing[type(event)]:
-                self._missing -= Counter((type(event),))
+                self._missing[type(event)] -= 1
+                self._left -= 1
                 self._heard_ns = now_ns
                 self._turns.happened(now_ns)
             if not self._is_as_recorded(event):
@@ -161,7 +176,7 @@ class Probe:
                 return Wait(due_ns)
             return self._say(now_ns)
         until_ns = self._heard_ns + self._timeout_ns
-        if self.has_heard_all or self._has_said_its_last() or now_ns >= until_ns:
+        if self._is_over or not self._left or self._has_said_its_last() or now_ns >= until_ns:
             self._turns.left(self)
             return Done()
         return Wait(until_ns)
@@ -217,6 +232,9 @@ class Probe:
     def _is_as_recorded(self, event: Event) -> bool:
         expected = self._peer[self.came].event if self.came < len(self._peer) else None
         return type(event) is type(expected) and not tuple(self._match(expected, event))
+
+
+_ENDS = (ClientHalfClose, ServerTrailer, Reset, Cancel)
 
 
 def extended(header: ClientHeader, by_ns: int) -> ClientHeader:

@@ -34,9 +34,10 @@ class Across:
 class Terms:
     """How a script is played: the waits of our lane, what is demanded of the peer's, and the pace.
 
-    `gate` and `need` are as long as their lanes. `learned_gate` and `learned_need` are the same where they are not what
-    was seen, but what was learned. `speed` 1 is as recorded, 2 twice as fast, infinity as soon as the order allows. The
-    peer has `timeout_ns` for each of its events, and, unless it is strict, what it took in the recording on top.
+    `gate` and `need` are as long as their lanes. `learned_gate` and `learned_need` are the lessons that they were taken
+    from, None where they are what was seen. `speed` 1 is as recorded, 2 twice as fast, infinity as soon as the order
+    allows. The peer has `timeout_ns` for each of its events, and, unless it is strict, what it took in the recording on
+    top.
     """
 
     gate: tuple[int, ...]
@@ -49,12 +50,11 @@ class Terms:
 
     def gate_evidence(self, position: int) -> str:
         """Say on what evidence our event at `position` waits."""
-        return _evidence(self.learned_gate, position)
+        return _SEEN if self.learned_gate is None else str(self.learned_gate.gate_ground(position))
 
     def need_evidence(self, position: int) -> str:
         """Say on what evidence the peer's event at `position` is demanded to wait."""
-        return _evidence(self.learned_need, position)
+        return _SEEN if self.learned_need is None else str(self.learned_need.demand_ground(position))
 
 
-def _evidence(needs: Needs | None, position: int) -> str:
-    return "seen, not learned" if needs is None else str(needs.ground_of(position))
+_SEEN = "seen, not learned"

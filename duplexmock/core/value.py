@@ -21,6 +21,9 @@ def value(cls: type[T]) -> type[T]:
     """Make a value of a class; fields have no `default_factory`."""
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     every = fields(made)
+    is_set_later = hasattr(cls, "__post_init__")
+    if any(each.default_factory is not MISSING or each.kw_only or not (each.init or is_set_later) for each in every):
+        raise TypeError(f"{cls.__qualname__}: fields of a value have plain defaults and are given in their order")
     taken = [each for each in every if each.init]
     shown = [each.name for each in every if each.repr]
     compared = _reader([each.name for each in every if each.compare])

@@ -307,9 +307,11 @@ def _keys(our: Event, their: Event) -> set[str]:
         details = our_status.details, their_status.details
         if details[0] != details[1] and not any(each is not None and is_redacted(each) for each in details):
             found.add("grpc-status-details-bin")
+    redacted = {key for each in (our, their) for key, value in each.metadata if is_redacted(value)}
     for one, other in ((our, their), (their, our)):
         for difference in match_metadata(one.metadata, other.metadata, is_redacted):
             found.add(difference.path.removeprefix("metadata."))
+    found -= redacted
     return {key for key in found if _can_be_ignored(key)}
 
 

@@ -23,6 +23,9 @@ from duplexmock.schema.wirescan import GROUP_START, LENGTH_DELIMITED, NotAMessag
 MAX_DEPTH = 64
 """Messages nested deeper are single values, as in wireformat.py."""
 
+MAX_SCANNED_BYTES = 256 * 1024
+"""Larger messages are not looked into: what is no protobuf at all may scan as a field for every few bytes."""
+
 Known = Any
 """A Descriptor, FieldDescriptor or None, whose types only schema/ imports."""
 
@@ -319,6 +322,8 @@ def _of_values(here: LaneField, one: Value, other: Value) -> Iterator[Differing]
 
 
 def _scanned(payload: bytes) -> list[Place] | None:
+    if len(payload) > MAX_SCANNED_BYTES:
+        return None
     try:
         return scan(payload, 0, len(payload))
     except NotAMessageError:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from duplexmock.core.events import Side
-from duplexmock.core.learned import Needs, Probed, gave_up, learn, shape
+from duplexmock.core.events import Side, side_of
+from duplexmock.core.learned import Needs, Probed, ending_of, gave_up, learn, shape
 from duplexmock.core.method import is_chosen
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
 from duplexmock.learn.alignment import Proposals, propose, same_messages
-from duplexmock.learn.probes import Held, Run, hold_ns_for, probe, probes_for
+from duplexmock.learn.probes import Held, Run, hold_ns_for, probe, probes_for, stretch
 from duplexmock.net import address
-from duplexmock.net.background import Background
+from duplexmock.net.background import Background, check_may_block
 from duplexmock.net.replay import perform
 from duplexmock.net.server import Server
-from duplexmock.play.plan import Options
+from duplexmock.net.stage import Stage
+from duplexmock.play.plan import DEFAULT_TIMEOUT_S, Options
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.sources import Source, given
 from duplexmock.store.amend import amend
@@ -31,7 +33,6 @@ from duplexmock.store.header import Expectations
 
 if TYPE_CHECKING:
     from duplexmock.net.address import Address
-    from duplexmock.net.stage import Stage
 
 
 Client = Callable[[str, Server], Awaitable[None]]
@@ -55,8 +56,9 @@ class Lesson(NamedTuple):
 class Experiment:
     """What is to be learned: the needs of `side` in the sessions of the fixture at `path`.
 
-    `hold_s` and `probes` None choose by the recording. ScriptError and FixtureError where the fixture cannot be learned
-    from: before anything is said to anybody.
+    `hold_s` and `runs`, how many probes are made, are chosen by the recording where they are None. `ignore` and `bind`
+    are added to what the fixture carries. ScriptError and FixtureError where the fixture cannot be learned from: before
+    anything is said to anybody.
     """
 
     def __init__(
@@ -65,57 +67,131 @@ class Experiment:
         side: Side,
         *,
         hold_s: float | None = None,
-        probes: int | None = None,
+        runs: int | None = None,
+        ignore: Sequence[str] = (),
+        bind: Sequence[tuple[str, str]] = (),
         metadata: Mapping[str, str] | None = None,
         sessions: Sequence[int] = (),
         methods: Sequence[str] = (),
-        timeout_s: float = 10.0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
         descriptors: Descriptors | None = None,
     ) -> None:
         if hold_s is not None and not 0 < hold_s < _FOR_EVER_S:
-            raise ScriptError(f"hold {hold_s:g}: more than 0 seconds")
-        if probes is not None and probes < 1:
-            raise ScriptError(f"runs {probes}: at least 1")
+            raise ScriptError(f"hold {hold_s:g}: not a number of seconds more than 0")
+        if runs is not None and runs < 2:
+            raise ScriptError(f"runs {runs}: at least 2; one probe cannot tell a reaction from a clock")
         self.path = path
         self.side = side
         self._options = Options(
             "lanes", None, metadata=metadata or {}, sessions=sessions, methods=methods, timeout_s=timeout_s
         )
-        self.recorded, self._descriptors = _read(path, self._options)
+        self.recorded, self._started_at_ns, self._descriptors = _read(path, self._options)
         if descriptors is not None:
             self._descriptors = descriptors if self._descriptors is None else descriptors.merge(self._descriptors)
+        self._stage = partial(
+            Stage, [path], side.other, self._options, descriptors=descriptors, ignore=ignore, bind=bind
+        )
         self.hold_ns = hold_ns_for(self.recorded, side) if hold_s is None else round(hold_s * 1e9)
-        self.probes = probes_for(self.recorded) if probes is None else probes
+        self.probes = probes_for(self.recorded) if runs is None else runs
+        self._may_go_on = runs is None
+        self._overlap = probes_for(self.recorded) > 2
+
+    @property
+    def lasts_ns(self) -> int:
+        """Return how long it takes, at the most and about, when the peer reacts at once."""
+        events = sum(len(session.lane(self.side.other)) for session in self.recorded)
+        return sum(round(self.hold_ns * stretch(turn)) * events for turn in range(self.probes))
 
     async def learn(self, run: Run, done: Callable[[int], None] = lambda probe: None) -> Lesson:
-        """Make all probes; `done` is told of each. MismatchError where nothing can be learned from them."""
+        """Make all probes; `done` is told of each. MismatchError where nothing can be learned from them.
+
+        One more is made where something came late in one of two: it may have been the machine that was slow. Raises
+        what the peer's own code has raised, unless it did what the recording has of it, or gave up.
+        """
         held: list[Held] = []
-        for turn in range(self.probes):
-            held.append(await probe(self.path, self.recorded, self.side, self.hold_ns, turn, self._options, run))
+        takes_turns = True
+        while len(held) < self.probes:
+            turn = len(held)
+            latest = await probe(self._stage, self.recorded, self.side, self.hold_ns, turn, takes_turns, run)
+            if takes_turns and turn and self._overlap and not self._is_like(held[0], latest):
+                takes_turns = False  # the calls need one another's order, and this probe has changed it
+                continue
+            held.append(latest)
+            if latest.raised is not None and not self._has_played(latest):
+                raise latest.raised
             _check(held, self.recorded, self.side)
             done(turn + 1)
-        needs = [learn(session, self._probed(session, held), self.side) for session in self.recorded]
-        runs = [self.recorded, *([each.sessions[session.number] for session in self.recorded] for each in held)]
-        proposals = propose(runs, self._descriptors)
-        return Lesson(self.side, self.recorded, tuple(needs), proposals, self.hold_ns, self.probes)
+            if len(held) == self.probes < MOST_PROBES and self._may_go_on and self._is_late(held):
+                self.probes += 1
+        _check_against_the_recording(held, self.recorded, self.side)
+        needs, proposals = await asyncio.to_thread(self._shown_by, held)
+        return Lesson(self.side, self.recorded, needs, proposals, self.hold_ns, len(held))
 
-    def keep(self, lesson: Lesson, write_proposals: bool = False) -> None:
-        """Write what was learned into the fixture, and on demand the proposals into its expectations."""
-        amend(self.path, lesson.needs, self._extended(lesson.proposals) if write_proposals else None)
+    def keep(self, *lessons: Lesson, write_proposals: bool = False) -> None:
+        """Write what was learned into the fixture, and on demand the proposals into its expectations.
+
+        What is unknown now and was known before stays known.
+        """
+        with Fixture.open(self.path) as fixture:
+            known, there = fixture.needs, fixture.expectations
+        needs = [each.with_known(known.get((each.number, each.side))) for lesson in lessons for each in lesson.needs]
+        expectations = None
+        if write_proposals:
+            proposals = [lesson.proposals for lesson in lessons]
+            expectations = Expectations(
+                tuple(dict.fromkeys((*there.ignore, *(path for each in proposals for path in each.ignore)))),
+                tuple(dict.fromkeys((*there.bind, *(pair for each in proposals for pair in each.bind)))),
+                there.expect,
+            )
+        amend(self.path, needs, expectations, started_at_ns=self._started_at_ns)
+
+    def _needs(self, held: Sequence[Held]) -> tuple[Needs, ...]:
+        return tuple(learn(session, self._probed(session, held), self.side) for session in self.recorded)
+
+    def _shown_by(self, held: Sequence[Held]) -> tuple[tuple[Needs, ...], Proposals]:
+        runs = [self.recorded, *([each.sessions[session.number] for session in self.recorded] for each in held)]
+        return self._needs(held), propose(runs, self._descriptors)
+
+    def _is_like(self, first: Held, other: Held) -> bool:
+        """Tell whether the peer said as much in one probe as in another."""
+        return not other.strangers and all(
+            number in other.sessions
+            and shape(session, played, self.side) == shape(session, other.sessions[number], self.side)
+            for session in self.recorded
+            if (played := first.sessions.get(number := session.number)) is not None
+        )
+
+    def _is_late(self, held: Sequence[Held]) -> bool:
+        """Tell whether something came too late in these probes to tell what it needs."""
+        return any(need.is_late for needs in self._needs(held) for need in needs.lane)
+
+    def _said_ns(self, held: Held) -> list[int]:
+        """Return when anything was said to the peer in a probe."""
+        entries = (entry for session in held.sessions.values() for entry in session.entries)
+        return sorted(entry.at_ns for entry in entries if side_of(entry.event) is not self.side)
+
+    def _has_played(self, held: Held) -> bool:
+        """Tell whether the peer did all that the recording has of it, or gave up under a hold."""
+        return all(
+            (played := held.sessions.get(session.number)) is not None
+            and (
+                shape(session, played, self.side) == shape(session, session, self.side)
+                or gave_up(session, played, self.side)
+            )
+            for session in self.recorded
+        )
 
     def _probed(self, recorded: Session, held: Sequence[Held]) -> list[Probed]:
         """Return what took place in each probe of one session."""
-        sessions = [each.sessions[recorded.number] for each in held]
-        return [Probed(each, same_messages(recorded, each, self.side, self._descriptors)) for each in sessions]
-
-    def _extended(self, proposals: Proposals) -> Expectations:
-        with Fixture.open(self.path) as fixture:
-            there = fixture.expectations
-        return Expectations(
-            tuple(dict.fromkeys((*there.ignore, *proposals.ignore))),
-            tuple(dict.fromkeys((*there.bind, *proposals.bind))),
-            there.expect,
-        )
+        return [
+            Probed(
+                played := each.sessions[recorded.number],
+                same_messages(recorded, played, self.side, self._descriptors),
+                each.hold_ns,
+                self._said_ns(each),
+            )
+            for each in held
+        ]
 
 
 def against(target: Address) -> Run:
@@ -130,13 +206,16 @@ def against(target: Address) -> Run:
 def serving(listen: Address, client: Client) -> Run:
     """Return what plays the server to `client`, which returns when it is through."""
 
-    async def run(stage: Stage) -> None:
+    async def run(stage: Stage) -> Exception | None:
         server = Server(stage.play, stage.clock)
         target = await server.start(listen)
         try:
             await client(str(target), server)
+        except Exception as exc:  # of somebody else's code
+            return exc
         finally:
             await server.stop(_GRACE_S)
+        return None
 
     return run
 
@@ -146,11 +225,13 @@ def learn_server(
     target: str,
     *,
     hold_s: float | None = None,
-    probes: int | None = None,
+    runs: int | None = None,
+    ignore: Sequence[str] = (),
+    bind: Sequence[tuple[str, str]] = (),
     metadata: Mapping[str, str] | None = None,
     sessions: Sequence[int] = (),
     methods: Sequence[str] = (),
-    timeout_s: float = 10.0,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
     descriptors: Source | None = None,
     write: bool = False,
 ) -> Lesson:
@@ -159,20 +240,26 @@ def learn_server(
         duplexmock.learn_server("chat.duplex", "127.0.0.1:50051")
 
     The recorded requests are repeated on that server, once for each probe, one event at a time and with longer
-    deadlines. Each is held back until nothing has come for `hold_s` seconds; None is twice the slowest reaction of the
-    recording, and at least 0.1. `probes` None is 2, or 3 where calls overlapped. `metadata` has values for keys that
-    were redacted, `sessions` and `methods` (globs) choose. When all has been said the server has `timeout_s` for the
-    rest. `write` puts the proposals into the fixture's expectations as well.
+    deadlines. It has to begin each of them as it began the recorded one: what it remembers of the one before looks like
+    something that it does not need. Each event is held back until nothing has come for `hold_s` seconds, and longer in
+    later probes; None is twice the slowest reaction of the recording, and at least 0.1. `runs` is how many probes are
+    made, None chooses: 2, or 3 where calls overlapped or something came late. `ignore` and `bind` are as in `replay`,
+    and are added to those of the fixture. `metadata` has values for keys that were redacted, `sessions` and `methods`
+    (globs) choose. When all has been said the server has `timeout_s` for the rest. `write` puts the proposals into the
+    fixture's expectations as well.
 
     Blocks until it is done. Raises ScriptError where nobody answers at `target`, FixtureError where the fixture cannot
     be read or written, and MismatchError where the server is lost or the probes disagree: then the fixture is as it
     was.
     """
+    check_may_block("learn_server", "asyncio.to_thread(learn_server, ...)")
     experiment = Experiment(
         path,
         Side.SERVER,
         hold_s=hold_s,
-        probes=probes,
+        runs=runs,
+        ignore=ignore,
+        bind=bind,
         metadata=metadata,
         sessions=sessions,
         methods=methods,
@@ -188,11 +275,13 @@ def learn_client(
     *,
     listen: str = "127.0.0.1:0",
     hold_s: float | None = None,
-    probes: int | None = None,
+    runs: int | None = None,
+    ignore: Sequence[str] = (),
+    bind: Sequence[tuple[str, str]] = (),
     metadata: Mapping[str, str] | None = None,
     sessions: Sequence[int] = (),
     methods: Sequence[str] = (),
-    timeout_s: float = 10.0,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
     descriptors: Source | None = None,
     write: bool = False,
 ) -> Lesson:
@@ -201,14 +290,18 @@ def learn_client(
         duplexmock.learn_client("chat.duplex", run_client)
 
     `client` is called once for each probe, on a thread, with the address of a server that plays the recorded one and
-    holds each of its events back; it returns when it is through. What it raises is raised here, unless the client did
-    what the recording has of it. The other arguments, and what is raised, are as in `learn_server`.
+    holds each of its events back; it has to return when it is through, or this does not. What it raises is raised here,
+    unless the client did what the recording has of it, or gave up under a hold. The other arguments, and what else is
+    raised, are as in `learn_server`.
     """
+    check_may_block("learn_client", "asyncio.to_thread(learn_client, ...)")
     experiment = Experiment(
         path,
         Side.CLIENT,
         hold_s=hold_s,
-        probes=probes,
+        runs=runs,
+        ignore=ignore,
+        bind=bind,
         metadata=metadata,
         sessions=sessions,
         methods=methods,
@@ -228,12 +321,15 @@ def _learned(experiment: Experiment, run: Run, write: bool) -> Lesson:
         lesson = background.run(experiment.learn(run))
     finally:
         background.close()
-    experiment.keep(lesson, write)
+    experiment.keep(lesson, write_proposals=write)
     return lesson
 
 
-def _read(path: Path | str, options: Options) -> tuple[tuple[Session, ...], Descriptors | None]:
-    """Read the sessions that are to be learned; FixtureError where what is learned could not be kept."""
+def _read(path: Path | str, options: Options) -> tuple[tuple[Session, ...], int, Descriptors | None]:
+    """Read the sessions that are to be learned, and when their recording began.
+
+    FixtureError where what is learned could not be kept.
+    """
     with Fixture.open(path) as fixture:
         if fixture.why_incomplete:
             raise FixtureError(f"{path}: {fixture.why_incomplete}; only a whole recording can be learned from")
@@ -245,19 +341,22 @@ def _read(path: Path | str, options: Options) -> tuple[tuple[Session, ...], Desc
             if (not options.sessions or session.number in options.sessions)
             and is_chosen(session.method, options.methods)
         )
-        serialized = fixture.descriptors
+        serialized, started_at_ns = fixture.descriptors, fixture.header.started_at_ns
     if not recorded:
         raise ScriptError(f"{path}: no sessions to learn from")
-    return recorded, Descriptors(serialized, f"{path}: descriptors") if serialized else None
+    return recorded, started_at_ns, Descriptors(serialized, f"{path}: descriptors") if serialized else None
 
 
 def _check(held: Sequence[Held], recorded: Sequence[Session], side: Side) -> None:
     """Raise MismatchError where the latest probe cannot be believed."""
     number, latest, peer = len(held), held[-1], side.name.lower()
     if latest.strangers:
-        raise MismatchError(
-            f"probe {number}: the client opened a call of {latest.strangers[0]} that was not recorded; {_NOTHING}"
-        )
+        method = latest.strangers[0]
+        if any(session.method == method for session in recorded):
+            raise MismatchError(
+                f"probe {number}: the client opened more calls of {method} than were recorded; {_NOTHING}"
+            )
+        raise MismatchError(f"probe {number}: the client opened a call of {method}, which was not recorded; {_NOTHING}")
     for session in recorded:
         there = f"session {session.number} ({session.method})"
         played = latest.sessions.get(session.number)
@@ -266,13 +365,43 @@ def _check(held: Sequence[Held], recorded: Sequence[Session], side: Side) -> Non
         if played.ended in (Ended.CONNECTION_LOST, Ended.DAMAGED) and session.ended is not played.ended:
             why = f" ({played.reason})" if played.reason else ""
             raise MismatchError(f"probe {number}: the {peer} was lost in {there}{why}; {_NOTHING}")
-        said = [shape(session, each.sessions[session.number], side) for each in held]
-        if said[-1] != said[0] and not gave_up(session, played, side):
+        _check_that_they_agree(session, [each.sessions[session.number] for each in held], side)
+
+
+def _check_that_they_agree(recorded: Session, probes: Sequence[Session], side: Side) -> None:
+    """Raise MismatchError where the latest probe ended as none before it did, but by giving up.
+
+    How many messages there were may differ: a timer brings more of them in a longer probe. What is missing is unknown.
+    """
+    ended = [(number, played) for number, played in enumerate(probes, start=1) if not gave_up(recorded, played, side)]
+    if not ended or ended[-1][1] is not probes[-1]:
+        return
+    (first, before), (latest, played) = ended[0], ended[-1]
+    if ending_of(before.lane(side)) != ending_of(played.lane(side)):
+        peer = side.name.lower()
+        raise MismatchError(
+            f"the probes disagree on session {recorded.number} ({recorded.method}): in probe {first} the {peer} sent "
+            f"{shape(recorded, before, side)}, in probe {latest} {shape(recorded, played, side)}; {_NOTHING}"
+        )
+
+
+def _check_against_the_recording(held: Sequence[Held], recorded: Sequence[Session], side: Side) -> None:
+    """Raise MismatchError where a peer said less than recorded or ended otherwise in every probe, but by giving up."""
+    peer = side.name.lower()
+    for session in recorded:
+        played = [each.sessions[session.number] for each in held]
+        if not ending_of(session.lane(side)) or any(gave_up(session, each, side) for each in played):
+            continue
+        was, said = shape(session, session, side), [shape(session, each, side) for each in played]
+        if was not in said:
             raise MismatchError(
-                f"the probes disagree on {there}: in probe 1 the {peer} sent {said[0]}, in probe {number} {said[-1]}; "
-                f"{_NOTHING}"
+                f"session {session.number} ({session.method}): the {peer} sent {said[-1]} in every probe, and {was} in "
+                f"the recording; {_NOTHING}"
             )
 
+
+MOST_PROBES = 3
+"""That are made unasked."""
 
 _NOTHING = "nothing was learned, and the fixture is as it was"
 _FOR_EVER_S = 1e6

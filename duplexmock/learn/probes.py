@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from duplexmock.core.events import Side, side_of
 from duplexmock.core.probe import Probe, Turns
 from duplexmock.core.session import Session
 from duplexmock.net.stage import Stage
-from duplexmock.play.plan import Options
+from duplexmock.play.seat import MakeSeat
 
 MIN_HOLD_S = 0.1
 """A busy machine takes a process away for tens of milliseconds: what reacts at once may come that late."""
@@ -25,19 +24,28 @@ MIN_HOLD_S = 0.1
 MAX_HOLD_S = 2.0
 """The longest hold that is chosen unasked: a call of twenty events takes a minute of it."""
 
-Run = Callable[[Stage], Awaitable[None]]
-"""Lets the peer and a stage play together, to the end."""
+Run = Callable[[Stage], Awaitable[Exception | None]]
+"""Lets the peer and a stage play together, to the end; returns what the peer's own code has raised."""
+
+
+class MakeStage(Protocol):
+    """Opens a fixture for one probe."""
+
+    def __call__(self, *, seat: MakeSeat) -> Stage:
+        """Return the stage; its calls are played by what `seat` makes."""
 
 
 class Held(NamedTuple):
     """What one probe led to: how long it held, and what took place, by the number of the recorded session.
 
-    `strangers` are the methods of calls for which the fixture has no session.
+    `strangers` are the methods of calls for which the fixture has no session. `raised` is what the peer's own code has
+    raised.
     """
 
     hold_ns: int
     sessions: dict[int, Session]
     strangers: tuple[str, ...]
+    raised: Exception | None
 
 
 def hold_ns_for(recorded: Sequence[Session], side: Side) -> int:
@@ -52,29 +60,37 @@ def probes_for(recorded: Sequence[Session]) -> int:
     return 3 if len(set(_groups(recorded).values())) < len(recorded) else 2
 
 
+def stretch(turn: int) -> float:
+    """Return by how much a probe holds longer than the first."""
+    return _STRETCH[turn % len(_STRETCH)]
+
+
 async def probe(
-    path: Path | str,
+    make_stage: MakeStage,
     recorded: Sequence[Session],
     side: Side,
     hold_ns: int,
     turn: int,
-    options: Options,
+    takes_turns: bool,
     run: Run,
 ) -> Held:
-    """Make one probe, number `turn` from 0, of what `side` needs."""
-    hold_ns = round(hold_ns * _STRETCH[turn % len(_STRETCH)])
+    """Make one probe, number `turn` from 0, of what `side` needs, on a stage of the other side.
+
+    Where calls overlap they go on as recorded, or, if it `takes_turns`, one before the other.
+    """
+    hold_ns = round(hold_ns * stretch(turn))
     events = sum(len(session.lane(side.other)) for session in recorded)
-    turns = Turns(hold_ns, _rank(recorded, turn), events)
+    turns = Turns(hold_ns, _rank(recorded, turn if takes_turns else 0), events)
     sessions: dict[int, Session] = {}
     strangers: list[str] = []
-    with Stage([path], side.other, options, seat=partial(Probe, turns)) as stage:
-        await run(stage)
+    with make_stage(seat=partial(Probe, turns)) as stage:
+        raised = await run(stage)
         for _, outcome in stage.play.outcomes:
             if outcome.session is not None and outcome.number:
                 sessions[outcome.number] = outcome.session
             elif not outcome.number:
                 strangers.append(outcome.method)
-    return Held(hold_ns, sessions, tuple(strangers))
+    return Held(hold_ns, sessions, tuple(strangers), raised)
 
 
 def _gaps_ns(session: Session, side: Side) -> Iterator[int]:
@@ -111,5 +127,8 @@ def _groups(recorded: Sequence[Session]) -> dict[int, int]:
 
 _ROUND_NS = 10_000_000  # people read it
 
-_STRETCH = (1.0, 1.6, 1.3)
-"""By how much each probe holds longer: enough that no two look alike, little enough to wait for."""
+_STRETCH = (1.0, 2.2, 4.8)
+"""Each more than twice the one before, by which core/learned.py tells a reaction from a clock.
+
+More than twice, because what the peer takes to react makes the turns of a short probe longer.
+"""

@@ -58,13 +58,16 @@ class Background:
             self._loop.close()
 
 
-def check_may_block(name: str) -> None:
-    """Raise ScriptError where an event loop runs on this thread, which a function of this name would block."""
+def check_may_block(name: str, instead: str) -> None:
+    """Raise ScriptError where an event loop runs on this thread, which a function of this name would block.
+
+    `instead` says what is to be awaited there.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
     raise ScriptError(
         f"{name} would block the event loop that runs here, and a server on it could never answer; "
-        f"there, await {name}_async(...)"
+        f"there, await {instead}"
     )

@@ -243,7 +243,7 @@ def replay_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes
     Blocks until all calls have ended; otherwise as `replay_client_async`, and with its arguments. Raises ScriptError as
     that does, and where an event loop runs on this thread.
     """
-    check_may_block("replay_client")
+    check_may_block("replay_client", "replay_client_async(...)")
     background = Background("duplexmock-replay-client")
     try:
         return background.run(play())

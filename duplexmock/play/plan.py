@@ -81,7 +81,7 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
     ScriptError where the options do not fit the fixture: a session that is not there, an order that is not known.
     """
     expect = options.expect or fixture.expectations.expect
-    learned = fixture.needs()
+    learned = fixture.needs
     chosen = sorted(set(options.sessions))
     for number in chosen:
         fixture.check(number)

@@ -1,10 +1,10 @@
 """What was learned of a call, for people and as JSON:
 
 chat.duplex   session 1   /chat.ChatService/Chat   what the server needs
-    ServerHeader       ClientMessage #1  held in 2 of 2 probes
-    ServerMessage #1   ClientMessage #1  structural
-    ServerMessage #2   ClientMessage #1  refuted by probe
-    ServerTrailer      ClientHalfClose   unknown: it comes by a clock, later than the probes held
+    ServerHeader       ClientMessage #1   held in 2 of 2 probes
+    ServerMessage #1   ClientMessage #1   structural
+    ServerMessage #2   ClientMessage #1   refuted by probe
+    ServerTrailer      ClientHalfClose    unknown: it came later than the probes held, by a clock or slowly
 """
 
 from __future__ import annotations

@@ -19,22 +19,34 @@ from duplexmock.errors import FixtureError
 from duplexmock.store.header import Expectations
 from duplexmock.store.reading import last_index, read_header, read_index
 from duplexmock.store.records import END, Source
-from duplexmock.store.writer import Behind, Writer
+from duplexmock.store.writer import Behind, Writer, kept_from_writers
 
 if TYPE_CHECKING:
     from duplexmock.core.learned import Needs
 
 
-def amend(path: Path | str, needs: Sequence[Needs] = (), expectations: Expectations | None = None) -> None:
+def amend(
+    path: Path | str,
+    needs: Sequence[Needs] = (),
+    expectations: Expectations | None = None,
+    *,
+    started_at_ns: int | None = None,
+) -> None:
     """Add these to a fixture, in the place of what it had of them; what it has of other sessions and sides stays.
 
-    FixtureError where the recording was not closed, or the file cannot be read or written: then it is as it was.
+    The whole file is copied. FixtureError where the recording was not closed, or is another one than that which was
+    `started_at_ns`, or where the file cannot be read or written, or is being written: then it is as it was.
     """
     rows: list[Row] = [(RowKind.LEARNED, 0, each) for each in needs]
     if expectations is not None:
         rows.append((RowKind.EXPECTED, 0, expectations))
-    behind = _end_of(path)
     target = Path(os.path.realpath(path))  # a link stays one
+    with kept_from_writers(path):
+        _add(path, target, rows, _end_of(path, started_at_ns))
+
+
+def _add(path: Path | str, target: Path, rows: Sequence[Row], behind: Behind) -> None:
+    """Put a copy with these rows behind it in the place of the target, which is `path` to people."""
     beside = _beside(target, path)
     try:
         shutil.copyfile(target, beside)
@@ -69,11 +81,13 @@ def _reason(failure: str, beside: Path) -> str:
     return failure.removeprefix(f"{beside}: ").partition(";")[0]
 
 
-def _end_of(path: Path | str) -> Behind:
+def _end_of(path: Path | str, started_at_ns: int | None) -> Behind:
     """Say where the file goes on when its END record is taken off."""
     source = Source(path)
     try:
-        _, first = read_header(source)
+        header, first = read_header(source)
+        if started_at_ns not in (None, header.started_at_ns):
+            raise FixtureError(f"{path}: it was recorded anew meanwhile; nothing was added")
         _, why_incomplete = read_index(source, first)
         if why_incomplete:
             raise FixtureError(f"{path}: {why_incomplete}; what is learned can be added to a whole recording only")

@@ -59,6 +59,7 @@ older ones stay readable.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,6 +88,14 @@ class Summary(NamedTuple):
     client_messages: int
     server_messages: int
     ended: Ended
+
+
+class _OfAll(NamedTuple):
+    """What rows say of the whole recording: its latest expectations, the latest needs of each lane."""
+
+    descriptors: bytes | None
+    expectations: Expectations | None
+    needs: Mapping[tuple[int, Side], Needs]
 
 
 class Fixture:
@@ -147,37 +156,26 @@ class Fixture:
         """
         if self.header.descriptors is not None:
             return self.header.descriptors
-        for _, _, (kind, _, serialized) in self._rows_of_connections((0,)):
-            if kind == RowKind.DESCRIPTORS:
-                return bytes(serialized)
-        return None
+        return self._of_all.descriptors
 
     @property
     def expectations(self) -> Expectations:
         """Return what a play of this fixture expects: what was added last, or else what the header says."""
-        expectations = self.header.expectations
-        for _, _, (kind, _, added) in self._rows_of_connections((0,)):
-            if kind == RowKind.EXPECTED:
-                expectations = added
-        return expectations
+        return self._of_all.expectations or self.header.expectations
 
     def learned(self, session: Session) -> Mapping[Side, Needs]:
         """Return what was learned of a session; FixtureError where that is of another one."""
-        learned = {side: needs for (number, side), needs in self.needs().items() if number == session.number}
+        every = self.needs
+        learned = {side: every[session.number, side] for side in Side if (session.number, side) in every}
         for side, needs in learned.items():
             if not needs.fits(len(session.lane(side)), len(session.lane(side.other))):
                 raise FixtureError(f"{self._source.name}: session {session.number}: {misfit(side)}")
         return learned
 
+    @property
     def needs(self) -> Mapping[tuple[int, Side], Needs]:
-        """Return what was learned, by session and side; FixtureError where it does not fit the session's line."""
-        learned: dict[tuple[int, Side], Needs] = {}
-        for block, position, (kind, _, needs) in self._rows_of_connections((0,)):
-            if kind == RowKind.LEARNED:
-                if needs.number not in self._lines:
-                    raise damaged(self._source, block, f"row {position}: there is no session {needs.number}")
-                learned[needs.number, needs.side] = needs
-        return learned
+        """Return what was learned, by session and side; FixtureError where there is no such session."""
+        return self._of_all.needs
 
     @property
     def methods(self) -> Mapping[int, str]:
@@ -235,6 +233,23 @@ class Fixture:
                 following = next(waiting, None)
         if following is not None:
             raise FixtureError(f"{self._source.name}: session {following} is not where the index says that it is")
+
+    @cached_property
+    def _of_all(self) -> _OfAll:
+        """Read what the file says of the whole recording."""
+        descriptors: bytes | None = None
+        expectations: Expectations | None = None
+        needs: dict[tuple[int, Side], Needs] = {}
+        for block, position, (kind, _, said) in self._rows_of_connections((0,)):
+            if kind == RowKind.DESCRIPTORS:
+                descriptors = descriptors or bytes(said)
+            elif kind == RowKind.EXPECTED:
+                expectations = said
+            elif kind == RowKind.LEARNED:
+                if said.number not in self._lines:
+                    raise damaged(self._source, block, f"row {position}: there is no session {said.number}")
+                needs[said.number, said.side] = said
+        return _OfAll(descriptors, expectations, needs)
 
     def _record(
         self, recorders: dict[int, Recorder], block: Record, at_ns: int, rows: Iterable[tuple[int, Any]]

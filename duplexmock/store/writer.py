@@ -278,6 +278,9 @@ def _create(path: Path | str, if_exists: Literal["refuse", "overwrite"]) -> int:
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 _lock(fd, path)
+                if not os.path.samestat(os.fstat(fd), os.stat(path)):
+                    # Somebody who added to the file has put another one in its place since it was opened.
+                    raise FixtureError(f"{path}: another process has just written it; try again")
                 os.ftruncate(fd, 0)  # not by opening it: what another recording has written must stay
         except BaseException:
             os.close(fd)
@@ -285,6 +288,21 @@ def _create(path: Path | str, if_exists: Literal["refuse", "overwrite"]) -> int:
         return fd
     except OSError as exc:
         raise FixtureError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+@contextlib.contextmanager
+def kept_from_writers(path: Path | str) -> Iterator[None]:
+    """Keep Writers, of any process, off a file during the block; FixtureError where one is writing it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as exc:
+        raise FixtureError(f"{path}: {exc.strerror or exc}") from exc
+    try:
+        _lock(fd, path)
+        yield
+    finally:
+        _unlock(fd)
+        os.close(fd)
 
 
 def _reopen(path: Path | str) -> int:

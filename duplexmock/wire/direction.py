@@ -118,7 +118,7 @@ class Direction:
                     continue
                 start = position + HEAD_BYTES
                 stop = start + (head >> 8)
-                if head & 0xFF == DATA and stop <= end and lane.passes_on(head >> 8):
+                if head & 0xFF == DATA and stop <= end and stop - start <= longest and lane.passes_on(stop - start):
                     lane.take(chunk, start, stop, rows)
                     position = stop
                     continue

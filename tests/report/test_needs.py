@@ -27,7 +27,7 @@ SERVER = Needs(
     (
         Need(1, Ground.REFUTED, 3),
         Need(2, Ground.HELD, 3),
-        Need(3, Ground.UNKNOWN, 3, "it comes by a clock, later than the probes held"),
+        Need(3, Ground.UNKNOWN, 3, "it came later than the probes held, by a clock or slowly"),
         Need(2, Ground.STRUCTURAL),
     ),
 )
@@ -44,7 +44,7 @@ def test_the_lines_of_a_server() -> None:
         "fixtures/echo.duplex   session 1   /chat.ChatService/Chat   what the server needs",
         "    ServerHeader       ClientHeader       refuted by probe",
         "    ServerMessage #1   ClientMessage #1   held in 3 of 3 probes",
-        "    ServerMessage #2   ClientMessage #2   unknown: it comes by a clock, later than the probes held",
+        "    ServerMessage #2   ClientMessage #2   unknown: it came later than the probes held, by a clock or slowly",
         "    ServerTrailer      ClientMessage #1   structural",
     ]
 
@@ -70,22 +70,22 @@ def test_what_a_peer_chose_is_escaped() -> None:
     strange = call((0, header(method="/a\x1b[2J/b")), (1, Reset(8)))
     needs = Needs(1, Side.SERVER, (Need(1, Ground.UNKNOWN, 1, "it said \x1b[2J"),))
     assert list(needs_lines("x\n.duplex", strange, needs)) == [
-        "x\\n.duplex   session 1   /a\\x1b[2J/b   what the server needs",
-        "    Reset   ClientHeader   unknown: it said \\x1b[2J",
+        "'x\\n.duplex'   session 1   '/a\\x1b[2J/b'   what the server needs",
+        "    Reset   ClientHeader   'unknown: it said \\x1b[2J'",
     ]
-    assert marks(strange, {Side.SERVER: needs}) == {1: "what it needs is unknown: it said \\x1b[2J"}
+    assert marks(strange, {Side.SERVER: needs}) == {1: "what it needs is 'unknown: it said \\x1b[2J'"}
 
 
 def test_a_timeline_is_marked_where_an_edge_is_known_or_known_to_be_unknown() -> None:
     assert marks(ECHO, {Side.SERVER: SERVER}) == {
         3: "needs ClientMessage #1 (held in 3 of 3 probes)",
-        5: "what it needs is unknown: it comes by a clock, later than the probes held",
+        5: "what it needs is unknown: it came later than the probes held, by a clock or slowly",
     }
     assert marks(ECHO, {Side.CLIENT: CLIENT}) == {4: "needs ServerMessage #1 (held in 2 of 2 probes)"}
     assert marks(ECHO, {Side.CLIENT: CLIENT, Side.SERVER: SERVER}) == {
         3: "needs ClientMessage #1 (held in 3 of 3 probes)",
         4: "needs ServerMessage #1 (held in 2 of 2 probes)",
-        5: "what it needs is unknown: it comes by a clock, later than the probes held",
+        5: "what it needs is unknown: it came later than the probes held, by a clock or slowly",
     }
     assert marks(ECHO, {}) == {}
 
@@ -98,8 +98,8 @@ def test_marks_stand_at_the_end_of_their_lines() -> None:
         "       10.000 ms  >  ClientMessage #1  {}",
         "       11.000 ms  <  ServerMessage #1  {}  needs ClientMessage #1 (held in 3 of 3 probes)",
         "       20.000 ms  >  ClientMessage #2  {}  needs ServerMessage #1 (held in 2 of 2 probes)",
-        "       21.000 ms  <  ServerMessage #2  {}  what it needs is unknown: it comes by a clock, later than the "
-        "probes held",
+        "       21.000 ms  <  ServerMessage #2  {}  what it needs is unknown: it came later than the probes held, by a "
+        "clock or slowly",
         "       30.000 ms  >  ClientHalfClose",
         "       31.000 ms  <  ServerTrailer OK",
     ]
@@ -116,7 +116,7 @@ def test_marks_stand_at_the_end_of_their_lines() -> None:
             '{"event": "ServerMessage #1", "needs": "ClientMessage #1", "count": 2, "ground": "held", "probes": 3, '
             '"reason": ""}, '
             '{"event": "ServerMessage #2", "needs": "ClientMessage #2", "count": 3, "ground": "unknown", "probes": 3, '
-            '"reason": "it comes by a clock, later than the probes held"}, '
+            '"reason": "it came later than the probes held, by a clock or slowly"}, '
             '{"event": "ServerTrailer", "needs": "ClientMessage #1", "count": 2, "ground": "structural", "probes": 0, '
             '"reason": ""}]}\n',
         ),

@@ -20,6 +20,7 @@ from duplexmock.store.amend import amend
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
 from duplexmock.store.records import RecordKind, Source
+from duplexmock.store.writer import Writer
 from tests.store.fixtures import (
     BARE,
     EXPECTED,
@@ -48,7 +49,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 def learned(path: Path) -> dict[tuple[int, Side], Needs]:
     with Fixture.open(path) as fixture:
         assert fixture.complete
-        return dict(fixture.needs())
+        return dict(fixture.needs)
 
 
 def expectations(path: Path) -> Expectations:
@@ -133,7 +134,7 @@ def test_a_file_that_has_lost_its_end_afterwards_still_has_what_was_learned(path
     path.write_bytes(path.read_bytes()[:-3])
     with Fixture.open(path) as fixture:
         assert not fixture.complete
-        assert (fixture.needs(), fixture.expectations) == ({(1, Side.SERVER): NEEDS}, EXPECTED)
+        assert (fixture.needs, fixture.expectations) == ({(1, Side.SERVER): NEEDS}, EXPECTED)
         assert tuple(fixture.sessions()) == RICH_SESSIONS
 
 
@@ -189,7 +190,7 @@ def test_what_was_learned_of_another_lane_is_refused(path: Path, needs: Needs, m
 def test_what_was_learned_of_a_session_that_is_not_there_is_refused(path: Path) -> None:
     amend(path, [NEEDS, Needs(8, Side.SERVER, NEEDS.lane)])
     with Fixture.open(path) as fixture, pytest.raises(FixtureError) as caught:
-        fixture.needs()
+        fixture.learned(RICH_SESSIONS[0])
     assert str(caught.value) == (
         f"{path}: entry 17: row 2: there is no session 8; the file is damaged or was edited by hand"
     )
@@ -236,7 +237,7 @@ def test_who_has_it_open_reads_on(path: Path) -> None:
     with Fixture.open(path) as before:
         amend(path, [NEEDS], EXPECTED)
         assert tuple(before.sessions()) == RICH_SESSIONS
-        assert (before.needs(), before.expectations) == ({}, HEADER.expectations)
+        assert (before.needs, before.expectations) == ({}, HEADER.expectations)
     assert learned(path) == {(1, Side.SERVER): NEEDS}
 
 
@@ -261,11 +262,31 @@ def test_a_recording_that_was_not_closed_is_refused_and_stays_as_it_is(path: Pat
 
 
 def test_the_whole_text_of_a_refusal(tmp_path: Path) -> None:
-    write(tmp_path / "x.duplex", close=False)
+    (tmp_path / "x.duplex").write_bytes(rich_bytes(tmp_path, flush=False, close=False))
     assert refused(tmp_path / "x.duplex", NEEDS) == (
         f"{tmp_path}/x.duplex: the file ends behind entry 1, and the recording was not closed; "
         "what is learned can be added to a whole recording only"
     )
+
+
+def test_a_recording_that_is_another_one_by_now_is_refused(path: Path) -> None:
+    amend(path, [NEEDS], started_at_ns=HEADER.started_at_ns)
+    content = path.read_bytes()
+    with pytest.raises(FixtureError) as caught:
+        amend(path, [LATER], started_at_ns=HEADER.started_at_ns - 1)
+    assert str(caught.value) == f"{path}: it was recorded anew meanwhile; nothing was added"
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_is_being_written_is_refused(path: Path) -> None:
+    writer = Writer(path, HEADER, if_exists="overwrite")
+    writer.flush()
+    content = path.read_bytes()
+    assert refused(path, NEEDS) == f"{path}: another recording is writing it"
+    assert path.read_bytes() == content
+    writer.close()
+    amend(path, [], EXPECTED)
+    assert expectations(path) == EXPECTED
 
 
 def test_what_is_no_fixture_is_refused(tmp_path: Path) -> None:
