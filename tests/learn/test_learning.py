@@ -38,6 +38,7 @@ from duplexmock.core.status import Code
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
 from duplexmock.learn.alignment import Proposals
 from duplexmock.learn.learning import Lesson
+from duplexmock.learn.probes import probes_for
 from duplexmock.store.amend import amend
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
@@ -178,9 +179,12 @@ def test_programs_that_say_the_same_each_time_have_nothing_that_changes(lessons:
 
 
 def test_calls_that_overlapped_are_probed_once_more(lessons: Lessons) -> None:
-    overlapped = {str(case[0]) for case, each in lessons.items() if each.lesson.probes == 3}
-    assert overlapped == {"room"}
-    assert {each.lesson.probes for each in lessons.values()} == {2, 3}
+    """In each order that they can take; others twice, and once more where the machine was slow."""
+    assert {each.lesson.probes for case, each in lessons.items() if case[0].name == "room"} == {3}
+    assert {each.lesson.probes for each in lessons.values()} <= {2, 3}
+    assert [probes_for(each.lesson.recorded) for each in lessons.values()] == [
+        3 if case[0].name == "room" else 2 for case in lessons
+    ]
 
 
 # A replay of what was learned
@@ -283,7 +287,16 @@ def shown(error: MismatchError, path: Path) -> list[str]:
     return re.sub(r"(?m)^(. TIME  .  (Client|Server)Header).*", r"\1", text).splitlines()
 
 
-def test_a_client_that_breaks_a_needed_edge_is_told_which(both: Callable[[str], Path]) -> None:
+@pytest.fixture
+def held(lessons: Lessons) -> Callable[[Side], str]:
+    """`held(side)` says how it is known what a side of the ping-pong needs: `held in 2 of 2 probes`."""
+    (protocol,) = (each for each in PROTOCOLS if each.name == "ping-pong")
+    return lambda side: "held in {0} of {0} probes".format(lessons[protocol, side, 1].lesson.probes)
+
+
+def test_a_client_that_breaks_a_needed_edge_is_told_which(
+    both: Callable[[str], Path], held: Callable[[Side], str]
+) -> None:
     path = both("ping-pong")
     heard = []
 
@@ -293,7 +306,7 @@ def test_a_client_that_breaks_a_needed_edge_is_told_which(both: Callable[[str], 
 
     with pytest.raises(MismatchError) as caught, duplexmock.replay(path) as mock:
         hasty(mock.target)
-    sentence = "ClientMessage #2 came before ServerMessage #1, and has to come after it (held in 2 of 2 probes)."
+    sentence = f"ClientMessage #2 came before ServerMessage #1, and has to come after it ({held(Side.CLIENT)})."
     assert heard == [replace(fails(Code.FAILED_PRECONDITION, sentence), metadata=ANSWER.metadata, http_status=200)]
     assert shown(caught.value, path) == [
         "FILE   session 1   /learn.Protocol/Call   the mock played the server",
@@ -302,14 +315,16 @@ def test_a_client_that_breaks_a_needed_edge_is_told_which(both: Callable[[str], 
         "! TIME  >  ClientMessage #2  'ping 2'  too early",
         "             –    <  ServerHeader  not reached",
         "             –    <  ServerMessage #1  not reached",
-        "             –    <  ServerMessage #2  not reached: waited for ClientMessage #2 (held in 2 of 2 probes)",
+        f"             –    <  ServerMessage #2  not reached: waited for ClientMessage #2 ({held(Side.SERVER)})",
         sentence,
         "",
         "1 session: 0 agreed, 1 did not",
     ]
 
 
-def test_a_server_that_breaks_a_needed_edge_is_told_which(both: Callable[[str], Path]) -> None:
+def test_a_server_that_breaks_a_needed_edge_is_told_which(
+    both: Callable[[str], Path], held: Callable[[Side], str]
+) -> None:
     path = both("ping-pong")
 
     def hasty(listener: socket.socket) -> None:
@@ -329,9 +344,9 @@ def test_a_server_that_breaks_a_needed_edge_is_told_which(both: Callable[[str], 
         "  TIME  <  ServerMessage #1  'echo ping 1'",
         "! TIME  <  ServerMessage #2  'echo ping 2'  too early",
         "             –    >  ClientMessage #2  not reached",
-        "             –    >  ClientMessage #3  not reached: waited for ServerMessage #2 (held in 2 of 2 probes)",
-        "             –    >  ClientMessage #4  not reached: waited for ServerMessage #3 (held in 2 of 2 probes)",
-        "ServerMessage #2 came before ClientMessage #2, and has to come after it (held in 2 of 2 probes).",
+        f"             –    >  ClientMessage #3  not reached: waited for ServerMessage #2 ({held(Side.CLIENT)})",
+        f"             –    >  ClientMessage #4  not reached: waited for ServerMessage #3 ({held(Side.CLIENT)})",
+        f"ServerMessage #2 came before ClientMessage #2, and has to come after it ({held(Side.SERVER)}).",
         "",
         "1 session: 0 agreed, 1 did not",
     ]
@@ -594,7 +609,10 @@ def test_what_a_client_gives_up_over_is_unknown_and_what_it_raises_then_is_not_r
             try:
                 end.hear(stream_id, 2)
             except TimeoutError:
+                end.sock.settimeout(LIMIT_S)
                 end.say(stream_id, CANCEL)
+                end.sock.shutdown(socket.SHUT_WR)
+                end.to_the_end()
                 raise
 
     written(path, session(*enumerate((REQUEST, ask("a"), ANSWER, reply("A"), ask("b"), reply("B"), HALF_CLOSE, OK))))

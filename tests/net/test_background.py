@@ -134,9 +134,9 @@ def test_its_thread_does_not_keep_the_process_alive(background):
 
 def test_what_blocks_is_refused_where_a_loop_runs(background):
     async def here():
-        check_may_block("play")
+        check_may_block("play", "play_async(...)")
 
-    check_may_block("play")
+    check_may_block("play", "play_async(...)")
     for run in (asyncio.run, background.run):
         with pytest.raises(ScriptError) as caught:
             run(here())

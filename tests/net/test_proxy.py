@@ -333,7 +333,7 @@ def test_a_side_that_does_not_read_stops_the_other_from_being_read(out, side):
         with client, server:
             stalled, writing = (client, server) if side == "client" else (server, client)
             sent = pool.submit(writing.sendall, content)
-            held = proxied.proxy._background.run(_full(proxied.proxy._proxy, Side[side.upper()]))
+            held = proxied.proxy._block._background.run(_full(proxied.proxy._proxy, Side[side.upper()]))
             assert not sent.done()
             assert held <= 256 * 1024  # asyncio's longest read
             assert exactly(stalled, len(content)) == content
@@ -364,7 +364,7 @@ def test_a_reset_while_the_other_side_stalls_comes_when_it_reads_on(out):
                     client.sendall(content)
 
             saying = pool.submit(say)
-            proxied.proxy._background.run(_full(proxied.proxy._proxy, Side.SERVER))
+            proxied.proxy._block._background.run(_full(proxied.proxy._proxy, Side.SERVER))
             client.shutdown(socket.SHUT_RDWR)
             saying.result()
             reset(client)
@@ -400,7 +400,7 @@ def test_open_calls_have_the_grace_to_end(out):
             client, server = proxied.connect()
             client.sendall(OPENING)
             assert exactly(server, len(OPENING)) == OPENING
-            proxied.proxy._background.run(_seen(proxied.proxy._proxy))
+            proxied.proxy._block._background.run(_seen(proxied.proxy._proxy))
 
             def end_late():
                 while True:  # until nobody is accepted any more
@@ -466,7 +466,7 @@ def test_clients_that_come_all_the_time_do_not_disturb_the_end(out):
         with wire(out) as proxied:
             accepting = pool.submit(accept, proxied.listener)
             coming = [pool.submit(come, proxied.proxy.target) for _ in range(2)]
-            proxied.proxy._background.run(_after(proxied.proxy._proxy, 20))
+            proxied.proxy._block._background.run(_after(proxied.proxy._proxy, 20))
             proxied.listener.shutdown(socket.SHUT_RDWR)  # wakes accept
             assert accepting.result() is None
         stopped.set()
