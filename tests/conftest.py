@@ -6,6 +6,7 @@ import pytest
 
 from tests.peers.programs import MissingTool, command
 
+pytest_plugins = ["pytester"]
 pytest.register_assert_rewrite("tests.net.fidelity")
 
 

@@ -27,7 +27,8 @@ def environment() -> Path:
     venv.create(FOLDER, clear=True, with_pip=True)
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lowest = [requirement.replace(">=", "==") for requirement in declared["project"]["dependencies"]]
-    for_tests = [need for need in declared["dependency-groups"]["dev"] if need.startswith(("build", "h2", "grpc"))]
+    tools = ("anyio", "build", "grpc", "h2", "pytest")
+    for_tests = [need for need in declared["dependency-groups"]["dev"] if need.startswith(tools)]
     install = [python, "-m", "pip", "install", "--quiet"]
     subprocess.run([*install, *lowest, *for_tests], check=True)
     subprocess.run([*install, "--no-deps", "--editable", str(ROOT)], check=True)

@@ -37,14 +37,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name for name in names if not name.startswith(metadata)} == sources
     assert "duplexmock/py.typed" in names
     assert f"{metadata}/licenses/LICENSE" in names
-    assert [name for name in names if "_pb2" in name or "test" in name] == []
+    assert [name for name in names if "_pb2" in name or "test" in name.replace("pytest_plugin", "")] == []
 
 
-def test_the_wheel_has_the_version_and_the_command(wheel):
+def test_the_wheel_has_the_version_the_command_and_the_plugin(wheel):
     assert wheel.name == f"duplexmock-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         entry_points = archive.read(f"duplexmock-{__version__}.dist-info/entry_points.txt").decode()
-    assert entry_points == "[console_scripts]\nduplexmock = duplexmock.__main__:run\n"
+    assert entry_points == (
+        "[console_scripts]\nduplexmock = duplexmock.__main__:run\n\n"
+        "[pytest11]\nduplexmock = duplexmock.pytest_plugin.plugin\n"
+    )
 
 
 def test_the_command_is_installed_and_says_its_version():

@@ -36,6 +36,13 @@ class Block:
             raise
         self._background = background
 
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something on its loop, to its end; where it is not entered, nothing."""
+        if self._background is None:
+            coroutine.close()
+        else:
+            self._background.run(coroutine)
+
     def leave(self) -> None:
         """Stop; the loop ends also where that raises. Nothing is done where the block is not entered."""
         background, self._background = self._background, None

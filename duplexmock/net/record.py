@@ -61,6 +61,10 @@ class RecordingProxy:
         for text in self._warnings:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
+    def flush(self) -> None:
+        """Have in the file what has been seen so far: it is complete when the block is left."""
+        self._block.run(self._flush())
+
     async def __aenter__(self) -> RecordingProxy:
         return await asyncio.to_thread(self.__enter__)
 
@@ -71,6 +75,9 @@ class RecordingProxy:
 
     async def _start(self) -> None:
         self.target = str(await self._proxy.start(self._listen, self._record))
+
+    async def _flush(self) -> None:
+        self._proxy.recording.flush()
 
     async def _stop(self) -> None:
         try:

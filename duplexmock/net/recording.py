@@ -174,6 +174,12 @@ class Recording:
         self.counts.foreign_streams += tap.foreign_streams
         self.counts.unreadable += bool(tap.fault)
 
+    def flush(self) -> None:
+        """Have in the file what has been seen."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flush()
+
     def warn(self, text: str) -> None:
         """Tell the watcher."""
         self._watcher.warn(text)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
@@ -26,6 +27,7 @@ from duplexmock.play.plan import Options
 from duplexmock.store.header import Expect
 
 if TYPE_CHECKING:
+    from duplexmock.net.capture import Capture
     from duplexmock.net.driver import LiveStream
     from duplexmock.play.repertoire import Part
     from duplexmock.schema.descriptors import Descriptors
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+Unplayed = Literal["fail", "warn", "ignore"]
+"""What is done about sessions that were not played, when a block is left."""
 
 
 class Replay:
@@ -44,8 +49,17 @@ class Replay:
     raises something itself, that is its note. The fixtures are opened when the block is entered.
     """
 
-    def __init__(self, make_stage: Callable[[], Stage], listen: Address, grace_s: float) -> None:
+    def __init__(
+        self,
+        make_stage: Callable[[], Stage],
+        listen: Address,
+        grace_s: float,
+        unplayed: Unplayed = "fail",
+        capture: Capture | None = None,
+    ) -> None:
         self.target = ""
+        self._unplayed = unplayed
+        self._capture = capture
         self._make_stage = make_stage
         self._listen = listen
         self._grace_s = grace_s
@@ -79,7 +93,8 @@ class Replay:
         except Exception as failure:  # what a play has raised
             failures.append(failure)
         finally:
-            report = self._stage.report()
+            report = self._stage.report() if self._unplayed == "fail" else self._stage.report_of_played()
+            unplayed = self._stage.unplayed() if self._unplayed == "warn" else []
             if report:
                 report = "\n".join((*self._server.unreadable, report))
             self._stage.close()
@@ -92,6 +107,13 @@ class Replay:
             raise failures[0]
         elif report:
             raise MismatchError(report)
+        else:
+            for each in unplayed:
+                warnings.warn(f"not played: {each.source}   session {each.number}   {each.method}", RuntimeWarning, 2)
+
+    def flush(self) -> None:
+        """Have in the capture's file what has been seen so far."""
+        self._block.run(self._flush())
 
     async def __aenter__(self) -> Replay:
         return await asyncio.to_thread(self.__enter__)
@@ -103,11 +125,21 @@ class Replay:
 
     async def _start(self) -> None:
         assert self._server is not None
+        if self._capture is not None:
+            self._capture.begin()
         self.target = str(await self._server.start(self._listen))
+
+    async def _flush(self) -> None:
+        if self._capture is not None:
+            self._capture.flush()
 
     async def _stop(self) -> None:
         assert self._server is not None
-        await self._server.stop(self._grace_s)
+        try:
+            await self._server.stop(self._grace_s)
+        finally:
+            if self._capture is not None:
+                await self._capture.end()
 
 
 class Outcomes(Sequence[Outcome]):
@@ -161,6 +193,8 @@ def replay(
     timeout_s: float | None = None,
     descriptors: Source | None = None,
     grace_s: float = 1.0,
+    unplayed: Unplayed = "fail",
+    capture: Capture | None = None,
 ) -> Replay:
     """Play the server of recorded calls, and check what the client says.
 
@@ -175,7 +209,8 @@ def replay(
     for keys that were redacted. `descriptors`, besides those in the fixtures, are a descriptor set of protoc's, a
     .proto file or a generated module. `sessions` and `methods` (globs) choose, `repeat` plays all of it so many times.
     The client has `timeout_s` for each of its events; None is 10 s and what it took in the recording. When the block is
-    left, open calls have `grace_s` seconds to end.
+    left, open calls have `grace_s` seconds to end. Sessions that were not played fail the block, or are a
+    RuntimeWarning, or nothing. Calls that no session fits go to `capture`, if there is one.
 
     Works in `with` and in `async with`; the mock runs on a thread of its own. Raises FixtureError for a file that
     cannot be read, ScriptError for arguments that make no sense; leaving the block raises MismatchError.
@@ -184,8 +219,9 @@ def replay(
     listening = address.parse(listen, "listen")
     check_grace(grace_s)
     known = _given(descriptors)
-    stage = partial(Stage, paths, Side.SERVER, options, descriptors=known, ignore=ignore, bind=bind)
-    return Replay(stage, listening, grace_s)
+    missed = None if capture is None else capture.take
+    stage = partial(Stage, paths, Side.SERVER, options, descriptors=known, ignore=ignore, bind=bind, missed=missed)
+    return Replay(stage, listening, grace_s, unplayed, capture)
 
 
 async def replay_client_async(

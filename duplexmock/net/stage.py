@@ -15,7 +15,7 @@ from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
 from duplexmock.play.plan import Options, check_chosen, find, source
-from duplexmock.play.play import Play
+from duplexmock.play.play import Missed, Play
 from duplexmock.play.reading import FixtureReading, check_paths
 from duplexmock.play.repertoire import Repertoire, Source, Unplayed
 from duplexmock.report.summary import Tally, tally
@@ -45,6 +45,7 @@ class Stage:
         bind: Sequence[tuple[str, str]] = (),
         seat: MakeSeat = Player,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
+        missed: Missed | None = None,
     ) -> None:
         self.clock = MonotonicClock()
         self._readings: dict[str, FixtureReading] = {}
@@ -73,7 +74,7 @@ class Stage:
             raise
         self._asserts_order = all(each.asserts_order for each in sources)
         repertoire = Repertoire(sources, side, options.repeat)
-        self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended)
+        self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended, missed=missed)
 
     def close(self) -> None:
         """Close the fixtures."""
@@ -113,7 +114,13 @@ class Stage:
 
     def report(self) -> str:
         """Say what went wrong, for people; empty where nothing did."""
-        counted = self.tally()
+        return self._told(self.tally())
+
+    def report_of_played(self) -> str:
+        """Say what went wrong in the sessions that were played; empty where nothing did."""
+        return self._told(replace(self.tally(), unplayed=()))
+
+    def _told(self, counted: Tally) -> str:
         if counted.is_green:
             return ""
         from duplexmock.report.outcomes import mismatch_lines

@@ -23,7 +23,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core import verdict
-from duplexmock.core.events import ClientHeader, ServerTrailer, Side
+from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
@@ -37,6 +37,7 @@ from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
 from duplexmock.play.stream import Clock, Prepare, Stream
 
 if TYPE_CHECKING:
+    from duplexmock.core.rows import Row
     from duplexmock.play.seat import MakeSeat, Seat
 
 ABSENT_NS = 1_000_000_000
@@ -44,6 +45,9 @@ ABSENT_NS = 1_000_000_000
 
 It waits longer, half the time that the peer has for an event, where that call is the next that is to come.
 """
+
+Missed = Callable[["Stream", Sequence["Row"], bool], Awaitable[None]]
+"""Takes a call that no session fits: its stream, what has come on it, and whether it was given a ServerHeader."""
 
 REFUSALS = 3
 """How often a call that a server has not processed is opened again."""
@@ -65,6 +69,7 @@ class Play:
         seat: MakeSeat = Player,
         prepare: Prepare = lambda lane: lane,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
+        missed: Missed | None = None,
     ) -> None:
         self.outcomes: list[tuple[str, Outcome]] = []
         self._repertoire = repertoire
@@ -73,6 +78,7 @@ class Play:
         self._seat = seat
         self._prepare = prepare
         self._ended = ended
+        self._missed = missed
         self._calls: dict[tuple[str, int, int], _Call] = {}
         self._blocked: dict[tuple[str, int, int], set[_Call]] = {}
         self._methods: set[str] = set()
@@ -99,9 +105,17 @@ class Play:
         assert isinstance(header, ClientHeader)
         call = _Call(stream, header)
         known = self._repertoire.may_have(header.method)
-        if known and (self._cast(call, history, set()) or self._cast_anyway(call, history)):
+        is_cast = known and self._cast(call, history, set())
+        if not is_cast and self._missed is not None:
+            await self._missed(stream, rows, False)
+            stream.close()
+        elif is_cast or (known and self._cast_anyway(call, history)):
             del history  # the player has its own, and calls may be idle for long (bench: `an idle call of 1,000`)
             await self._run(call)
+            if call.is_missed and self._missed is not None:
+                await self._missed(stream, *_so_far(call.player.history))
+                stream.close()
+                return
             for text in _retry(header):
                 call.player.note(text)
             self._conclude(call)
@@ -168,19 +182,25 @@ class Play:
                     if rows:
                         call.player.received(rows, clock.now_ns())
                         if call.player.mismatch is not None and self._side is Side.SERVER:
-                            self._recast(call)
+                            is_recast = self._recast(call)
+                            if not is_recast and self._missed is not None and _is_free(call.player.history):
+                                self._let_go(call)
+                                call.is_missed = True
+                                return
                         self._progressed(call.part)
                     elif stream.lost is not None:
                         call.player.lost(stream.lost, clock.now_ns())
                 case Done():
                     return
 
-    def _recast(self, call: _Call) -> None:
+    def _recast(self, call: _Call) -> bool:
         """Take another part for a call that does not fit the one it has; keep it where no other fits."""
         role = call.role
         self._let_go(call)
-        if not self._cast(call, role.player.history, set()):
+        is_cast = self._cast(call, role.player.history, set())
+        if not is_cast:
             self._take(call, role)
+        return is_cast
 
     def _cast(self, call: _Call, history: History, asked: set[tuple[str, int, int]]) -> bool:
         """Find a part that fits all that has happened on this call; tell whether there is one."""
@@ -377,6 +397,18 @@ def _retry(header: ClientHeader) -> Iterator[str]:
         yield f"the client has tried this call before: grpc-previous-rpc-attempts is {shown(attempts)}"
 
 
+def _is_free(history: History) -> bool:
+    """Tell whether nothing was said to a client that another server could not take up: a ServerHeader at the most."""
+    said = [step.event for happened in history if isinstance(happened, Said) for step in happened.steps]
+    return all(isinstance(event, ServerHeader) for event in said)
+
+
+def _so_far(history: History) -> tuple[list[Row], bool]:
+    """Return what has come on a call that is free, and whether a ServerHeader was said on it."""
+    rows = [row for happened in history if isinstance(happened, Arrived) for row in happened.rows]
+    return rows, any(isinstance(happened, Said) for happened in history)
+
+
 def _at_once(edge: Across) -> int:
     return 0
 
@@ -415,12 +447,13 @@ class _Role(NamedTuple):
 class _Call:
     """One live call; `opened` is set where somebody waits for the client's header to be said."""
 
-    __slots__ = ("header", "opened", "part", "player", "prepared", "role", "stream")
+    __slots__ = ("header", "is_missed", "opened", "part", "player", "prepared", "role", "stream")
 
     def __init__(self, stream: Stream, header: ClientHeader) -> None:
         self.stream = stream
         self.header = header
         self.opened: asyncio.Event | None = None
+        self.is_missed = False
         self.role: _Role
         self.part: Part
         self.player: Seat

@@ -1,0 +1,149 @@
+"""The marker: where it stands, what it says, and what the fixture's own arguments change."""
+
+from __future__ import annotations
+
+import pytest
+
+from duplexmock.errors import ScriptError
+from duplexmock.pytest_plugin.marker import Asked
+from tests.pytest_plugin.conftest import Project
+
+
+def test_the_nearer_one_counts_for_what_it_says() -> None:
+    near, far = Asked(path="a", ignore=()), Asked(path="b", ignore=["x"], speed=2)
+    assert near.over(far) == Asked(path="a", ignore=(), speed=2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (
+            {"ignore": "chat.ChatMessage.timestamp"},
+            "ignore='chat.ChatMessage.timestamp': a list of them, also where there is one",
+        ),
+        ({"unplayed": "never"}, "unplayed='never': fail, warn or ignore"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(asked: dict[str, str], text: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        Asked(**asked)  # type: ignore[arg-type]
+    assert str(caught.value) == text
+
+
+PLACES = {
+    "function": """
+        @pytest.mark.duplexmock("three.duplex")
+        def test_chat(duplex):
+            chat_sync(duplex.channel(), talk())
+    """,
+    "class": """
+        @pytest.mark.duplexmock("three.duplex")
+        class TestChat:
+            def test_chat(self, duplex):
+                chat_sync(duplex.channel(), talk())
+    """,
+    "module": """
+        pytestmark = pytest.mark.duplexmock("three.duplex")
+
+        def test_chat(duplex):
+            chat_sync(duplex.channel(), talk())
+    """,
+    "nearest": """
+        pytestmark = pytest.mark.duplexmock("nowhere.duplex")
+
+        @pytest.mark.duplexmock("nowhere.duplex")
+        class TestChat:
+            @pytest.mark.duplexmock("three.duplex")
+            def test_chat(self, duplex):
+                chat_sync(duplex.channel(), talk())
+    """,
+    "case": """
+        @pytest.mark.duplexmock("nowhere.duplex")
+        @pytest.mark.parametrize("turn", [pytest.param(1, marks=pytest.mark.duplexmock("three.duplex"))])
+        def test_chat(duplex, turn):
+            chat_sync(duplex.channel(), talk())
+    """,
+    "path by name": """
+        @pytest.mark.duplexmock(path="three.duplex")
+        def test_chat(duplex):
+            chat_sync(duplex.channel(), talk())
+    """,
+    "folder": """
+        @pytest.mark.duplexmock("")
+        def test_chat(duplex):
+            chat_sync(duplex.channel(), talk())
+    """,
+    "call": """
+        @pytest.mark.duplexmock("nowhere.duplex")
+        def test_chat(duplex):
+            with duplex.replay("three.duplex") as mock:
+                chat_sync(mock.channel(), talk())
+    """,
+}
+
+
+@pytest.mark.parametrize("source", PLACES.values(), ids=PLACES)
+def test_a_marker_says_which_fixture(project: Project, source: str) -> None:
+    project.fixture("three.duplex")
+    project.test(source)
+    project.passes()
+
+
+LATER = """
+    import duplexmock
+    from chat_app.client import Talk
+    from tests.net.chats import LIMIT_S
+
+    def later():
+        return Talk(3, 0, LIMIT_S, lambda: 7)
+
+    @pytest.mark.duplexmock("three.duplex", {arguments})
+    def test_chat(duplex):
+        chat_sync(duplex.channel(), later())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passes"),
+    [
+        ("", False),
+        ("ignore=['chat.ChatMessage.timestamp']", True),
+        ("ignore=['chat.ChatMessage.timestamp'], expect='lanes', speed=1", True),
+        ("ignore=['chat.ChatMessage.timestamp'], methods=['*/Chat'], sessions=[1], timeout_s=5", True),
+        ("bind=[('/chat.ChatService/Chat>3', '/chat.ChatService/Chat<3')]", True),
+    ],
+)
+def test_a_marker_says_how_it_is_played(project: Project, arguments: str, passes: bool) -> None:
+    project.fixture("three.duplex")
+    project.test(LATER.format(arguments=arguments))
+    assert project.run().parseoutcomes() == ({"passed": 1} if passes else {"failed": 1})
+
+
+@pytest.mark.parametrize(
+    ("marker", "text"),
+    [
+        ("duplexmock(upsteam='x')", "*the marker duplexmock has no argument 'upsteam'; it has path, upstream, *"),
+        ("duplexmock('a', 'b')", "*the marker duplexmock takes one path, and other arguments by name: ('a', 'b')"),
+        ("duplexmock('a', path='b')", "*the marker duplexmock takes one path, and other arguments by name: ('a',)"),
+    ],
+)
+def test_a_marker_that_makes_no_sense_is_told(project: Project, marker: str, text: str) -> None:
+    project.test(f"@pytest.mark.{marker}\ndef test_chat(duplex):\n    pass\n")
+    result = project.run()
+    assert result.parseoutcomes() == {"errors": 1}
+    result.stdout.fnmatch_lines([text])
+
+
+def test_the_marker_is_listed_and_known(project: Project) -> None:
+    project.run("--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.duplexmock(path=None, *, expect, ignore, bind, speed, *"]
+    )
+    project.test("@pytest.mark.duplexmock(speed=1)\ndef test_plain():\n    pass\n")
+    project.passes("--strict-markers")
+
+
+def test_the_fixture_and_the_options_are_listed(project: Project) -> None:
+    project.run("--fixtures").stdout.fnmatch_lines(["duplex -- *", "*Stand in for a gRPC server: *"])
+    text = project.run("--help").stdout.str()
+    for name in ("--duplexmock-record", "--duplexmock-prune", "duplexmock_record", "duplexmock_dir"):
+        assert name in text
