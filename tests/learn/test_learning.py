@@ -56,7 +56,7 @@ HOLD_S = 0.15
 """What reacts at once may come as late where the machine is busy, and takes a program away for tens of milliseconds."""
 
 SHORT_HOLD_S = 0.1
-"""Where there is a third probe, which holds five times as long."""
+"""Where there is a third probe, which holds five times as long, or the order is not what is looked at."""
 
 AT_A_TIME = 12
 
@@ -65,18 +65,18 @@ TIMED = [protocol for protocol in PROTOCOLS if protocol.has_timers]
 
 
 class Learned(NamedTuple):
-    """The fixture of one seat's own, and what was learned from one that plays it."""
+    """A fixture, and the lesson that it holds."""
 
     path: Path
     lesson: Lesson
 
 
+Lessons = Mapping[tuple[Protocol, Side, int], Learned]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "x.duplex"
-
-
-Lessons = Mapping[tuple[Protocol, Side, int], Learned]
 
 
 @pytest.fixture(scope="module")
@@ -368,7 +368,7 @@ def test_calls_that_come_in_another_order_find_their_sessions(path: Path) -> Non
             assert list(threads.map(lambda each: each(), say)) == [[b"B"], [b"A"]]
 
     written(path, call(1, "a"), call(2, "b"))
-    lesson = learn_client(path, calls, hold_s=0.05)
+    lesson = learn_client(path, calls, hold_s=SHORT_HOLD_S)
     assert demanded(lesson) == [(0, 0, 0), (0, 0, 0)]
     assert lesson.probes == 3
 
@@ -410,14 +410,14 @@ def orders(target: str) -> list[bytes]:
 async def stamps(_: Any, context: Any) -> None:
     while (message := await context.read()) is not grpc.aio.EOF:
         heard = ChatMessage.FromString(message)
-        await context.write(said_by("Server", f"ack: {heard.message}", _NOW()))
+        await context.write(said_by("Server", f"ack: {heard.message}", now()))
 
 
 def stamped(target: str) -> list[bytes]:
-    return calls(target, [said_by("Client", text, _NOW()) for text in ("one", "two")])
+    return calls(target, [said_by("Client", text, now()) for text in ("one", "two")])
 
 
-def _NOW() -> int:
+def now() -> int:
     """Return a time of day, and never the same."""
     return 1_700_000_000_000_000 + secrets.randbits(48)
 
@@ -447,8 +447,8 @@ def test_what_changes_is_found_kept_and_not_compared(path: Path, shop: Shop) -> 
         with pytest.raises(MismatchError):
             duplexmock.replay_client(path, target).check()
         found = [
-            learn_server(path, target, hold_s=0.1, write=True).proposals,
-            learn_client(path, shop.call, hold_s=0.1, write=True).proposals,
+            learn_server(path, target, hold_s=SHORT_HOLD_S, write=True).proposals,
+            learn_client(path, shop.call, hold_s=SHORT_HOLD_S, write=True).proposals,
         ]
         with Fixture.open(path) as fixture:
             expectations = fixture.expectations
@@ -468,7 +468,7 @@ def test_what_changes_is_not_kept_unasked_and_kept_once(path: Path) -> None:
 
     changes = ("metadata:x-request-id",)
     for write, kept in ((False, ()), (True, changes), (True, changes)):
-        assert learn_client(path, new_each_time, hold_s=0.05, write=write).proposals == Proposals(changes)
+        assert learn_client(path, new_each_time, hold_s=SHORT_HOLD_S, write=write).proposals == Proposals(changes)
         with Fixture.open(path) as fixture:
             assert fixture.expectations == Expectations((f"{METHOD}>9", *kept), (), "lanes")
 
@@ -499,7 +499,7 @@ def test_a_client_that_takes_only_its_own_answers_is_learned_from_with_a_bind(pa
     with answering(repeats) as target, duplexmock.record(target, out=path) as proxy:
         insists(proxy.target)
     with refused(path) as told:
-        learn_client(path, insists, hold_s=0.05)
+        learn_client(path, insists, hold_s=SHORT_HOLD_S)
     assert told == [
         f"session 1 ({METHOD}): the client sent 1 message and a half-close in every probe, and 2 messages and a "
         f"half-close in the recording; {NOTHING}"
@@ -575,7 +575,7 @@ def test_what_is_unknown_now_and_was_known_before_stays_known(path: Path) -> Non
     with answering(shouts) as target:
         known = learn_server(path, target, hold_s=HOLD_S).needs
     with answering(tires) as target:
-        unknown = learn_server(path, target, hold_s=0.05).needs
+        unknown = learn_server(path, target, hold_s=SHORT_HOLD_S).needs
     assert [[need.ground for need in each.lane] for each in (*known, *unknown)] == [
         [Ground.HELD, Ground.STRUCTURAL, Ground.HELD],
         [Ground.UNKNOWN, Ground.UNKNOWN, Ground.UNKNOWN],
@@ -640,7 +640,7 @@ def test_what_a_client_raises_when_it_has_done_all_is_not_raised(path: Path) -> 
         raise AssertionError(f"it ended with {call.code()}")
 
     written(path, ONE_ECHO)
-    assert demanded(learn_client(path, complains, hold_s=0.05)) == [(0, 0, 0)]
+    assert demanded(learn_client(path, complains, hold_s=SHORT_HOLD_S)) == [(0, 0, 0)]
 
 
 @pytest.mark.parametrize("does_something", [False, True])
@@ -653,7 +653,7 @@ def test_what_a_client_raises_before_it_has_done_all_is_raised(path: Path, does_
 
     written(path, ONE_ECHO)
     with refused(path, LookupError) as told:
-        learn_client(path, breaks, hold_s=0.05)
+        learn_client(path, breaks, hold_s=SHORT_HOLD_S)
     assert told == ["a bug of the client's"]
 
 
@@ -698,7 +698,7 @@ def test_a_client_that_dies_is_told(path: Path) -> None:
 def test_a_client_that_does_not_open_a_call_is_told(path: Path) -> None:
     written(path, ONE_ECHO, session(*((50 + ms, event) for ms, event in enumerate(OTHER_CALL)), number=2))
     with refused(path) as told:
-        learn_client(path, lambda target: calls(target, [b"a"]), hold_s=0.05)
+        learn_client(path, lambda target: calls(target, [b"a"]), hold_s=SHORT_HOLD_S)
     assert told == [f"probe 1: the client did not open session 2 (/other.Service/Call); {NOTHING}"]
 
 
@@ -724,7 +724,7 @@ def test_a_client_that_opens_a_call_that_was_not_recorded_is_told(path: Path, me
 
     written(path, ONE_ECHO)
     with refused(path) as told:
-        learn_client(path, opens_two, hold_s=0.05)
+        learn_client(path, opens_two, hold_s=SHORT_HOLD_S)
     assert told == [sentence]
 
 
@@ -738,7 +738,7 @@ def test_probes_that_disagree_are_told(path: Path) -> None:
 
     written(path, ONE_ECHO)
     with answering(wears_out) as target, refused(path) as told:
-        learn_server(path, target, hold_s=0.1)
+        learn_server(path, target, hold_s=SHORT_HOLD_S)
     assert told == [
         f"the probes disagree on session 1 ({METHOD}): in probe 1 the server sent 1 message and OK, in probe 2 "
         f"0 messages and INTERNAL; {NOTHING}"
@@ -751,7 +751,7 @@ def test_a_server_that_never_ends_as_recorded_is_told(path: Path) -> None:
 
     written(path, ONE_ECHO)
     with answering(refuses) as target, refused(path) as told:
-        learn_server(path, target, hold_s=0.05)
+        learn_server(path, target, hold_s=SHORT_HOLD_S)
     assert told == [
         f"session 1 ({METHOD}): the server sent 0 messages and INTERNAL in every probe, and 1 message and OK in the "
         f"recording; {NOTHING}"
@@ -769,7 +769,7 @@ def test_a_server_that_is_gone_before_the_second_probe_is_told(path: Path) -> No
 
     written(path, ONE_ECHO)
     with hand_made(once) as target, refused(path, ScriptError) as told:
-        learn_server(path, target, hold_s=0.05)
+        learn_server(path, target, hold_s=SHORT_HOLD_S)
     assert told == [f"{target} cannot be reached: Connection refused"]
 
 
@@ -817,7 +817,7 @@ def test_nobody_at_the_target_is_told(path: Path) -> None:
     with listening() as (listener, target):
         listener.close()
         with refused(path, ScriptError) as told:
-            learn_server(path, target, hold_s=0.05)
+            learn_server(path, target, hold_s=SHORT_HOLD_S)
     assert told == [f"{target} cannot be reached: Connection refused"]
 
 
@@ -826,11 +826,11 @@ def test_a_value_that_was_redacted_is_asked_for(path: Path) -> None:
     written(path, session(*enumerate((secret, ask("a"), ANSWER, reply("A"), HALF_CLOSE, OK))))
     with answering(shouts) as target:
         with refused(path, ScriptError) as told:
-            learn_server(path, target, hold_s=0.05)
+            learn_server(path, target, hold_s=SHORT_HOLD_S)
         assert told == [
             f"{path}: session 1: the value of 'authorization' was redacted; give one: --metadata authorization=VALUE"
         ]
-        learn_server(path, target, hold_s=0.05, metadata={"Authorization": "Bearer x"})
+        learn_server(path, target, hold_s=SHORT_HOLD_S, metadata={"Authorization": "Bearer x"})
     with Fixture.open(path) as fixture:
         assert list(fixture.needs) == [(1, Side.SERVER)]
 
@@ -879,7 +879,7 @@ def test_only_what_is_chosen_is_learned(path: Path) -> None:
     written(path, ONE_ECHO, second)
     with answering(shouts) as target:
         for chosen in ({"sessions": [1]}, {"methods": ["*/Chat"]}):
-            lesson = learn_server(path, target, hold_s=0.05, **chosen)
+            lesson = learn_server(path, target, hold_s=SHORT_HOLD_S, **chosen)
             assert [each.number for each in lesson.needs] == [1]
             assert [each.number for each in lesson.recorded] == [1]
     with Fixture.open(path) as fixture:
