@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,15 @@ from duplexmock.cli.descriptors import descriptors_option
 from duplexmock.cli.numbers import HOLD, TIMEOUT
 from duplexmock.cli.output import echo
 from duplexmock.cli.pairs import FROM_TO, KEY_VALUE, pair
-from duplexmock.cli.running import Signals, WithCommand, check_command, command_given, started
+from duplexmock.cli.running import (
+    EXIT_MISMATCH,
+    INTERRUPTED,
+    Signals,
+    WithCommand,
+    check_command,
+    command_given,
+    started,
+)
 from duplexmock.core.events import Side
 from duplexmock.core.verdict import duration
 from duplexmock.errors import MismatchError
@@ -30,8 +37,6 @@ from duplexmock.report.needs import needs_line, needs_lines
 
 if TYPE_CHECKING:
     from duplexmock.schema.descriptors import Descriptors
-
-EXIT_MISMATCH = 1
 
 
 @click.command(cls=WithCommand)
@@ -149,11 +154,8 @@ async def _until_learned(parts: Sequence[Part], say: Say, write: bool) -> int:
         for experiment, told, run in parts:
             say.begins(experiment, told)
             learning = asyncio.ensure_future(experiment.learn(run, partial(say.probed, experiment)))
-            if await signals.or_done(learning) is not None:
-                learning.cancel()
-                with suppress(asyncio.CancelledError):
-                    await learning
-                return _INTERRUPTED
+            if await signals.end(learning):
+                return INTERRUPTED
             lessons.append(await learning)
         experiment.keep(*lessons, write_proposals=write)
     for lesson in lessons:
@@ -237,8 +239,6 @@ def as_json_to(stream: IO[str]) -> Say:
 
     return Say(begins, probed, learned)
 
-
-_INTERRUPTED = 130
 
 _ENDING_S = 1.0
 """How long a command that is overdue may take to end."""

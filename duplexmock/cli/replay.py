@@ -8,7 +8,6 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -20,6 +19,8 @@ from duplexmock.cli.numbers import SPEED, TIMEOUT
 from duplexmock.cli.output import echo
 from duplexmock.cli.pairs import FROM_TO, KEY_VALUE, pair
 from duplexmock.cli.running import (
+    EXIT_MISMATCH,
+    INTERRUPTED,
     Program,
     Signals,
     WithCommand,
@@ -44,8 +45,6 @@ from duplexmock.store.header import Expect
 
 if TYPE_CHECKING:
     from duplexmock.schema.descriptors import Descriptors
-
-EXIT_MISMATCH = 1
 
 
 @click.command(cls=WithCommand)
@@ -227,11 +226,8 @@ class _Run:
         playing = asyncio.ensure_future(perform(self._stage, self._there, patience_s, reached.set))
         if server is not None:
             server.exited.add_done_callback(lambda _: reached.is_set() or playing.cancel())
-        if await self._signals.or_done(playing) is not None:
-            playing.cancel()
-            with suppress(asyncio.CancelledError):
-                await playing
-            return _INTERRUPTED
+        if await self._signals.end(playing):
+            return INTERRUPTED
         if server is not None and playing.cancelled():
             code = server.exited.result()
             self.command_failure = f"{server.name} exited with {code} before {self._there} could be reached."
@@ -294,5 +290,3 @@ _REPEATED = frozenset(
 
 _GRACE_S = 1.0
 """How long calls that are open when it is over may take to end: what they still say is on its way."""
-
-_INTERRUPTED = 130

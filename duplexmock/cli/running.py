@@ -56,6 +56,15 @@ class Signals:
         signalled.cancel()
         return None
 
+    async def end(self, task: asyncio.Future[Any]) -> bool:
+        """Wait for the task, or for a signal, which cancels it; tell whether one has come."""
+        if await self.or_done(task) is None:
+            return False
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return True
+
 
 class WithCommand(click.Command):
     """A command of ours that takes another one behind `--`; `command_given` returns it."""
@@ -191,6 +200,11 @@ def raise_file_limit() -> None:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
+
+EXIT_MISMATCH = 1
+
+INTERRUPTED = 130
+"""The exit code of what a signal has ended."""
 
 _COMMAND = "duplexmock.command"
 

@@ -44,7 +44,7 @@ def show(
     with Fixture.open(file) as fixture:
         _check(fixture, numbers, methods)
         say = _json if as_json else _text
-        lines = say(name, fixture, _chosen(fixture, numbers, methods), _reader(file, fixture, descriptors))
+        lines = say(name, fixture, fixture.chosen(numbers, methods), _reader(file, fixture, descriptors))
         for line in lines:
             echo(line, end="")
 
@@ -94,14 +94,6 @@ def _check(fixture: Fixture, numbers: tuple[int, ...], methods: tuple[str, ...])
         if not any(is_chosen(method, (glob,)) for method in there):
             none = "none of the sessions chosen" if numbers else "no session"
             raise ScriptError(f"method {glob!r}: {none} is of such a method")
-
-
-def _chosen(fixture: Fixture, numbers: tuple[int, ...], methods: tuple[str, ...]) -> Iterator[Session]:
-    """Yield the sessions asked for; all where nothing was."""
-    sessions = map(fixture.session, numbers) if numbers else fixture.sessions()
-    for session in sessions:
-        if is_chosen(session.method, methods):
-            yield session
 
 
 def _expectations(fixture: Fixture) -> Iterator[str]:

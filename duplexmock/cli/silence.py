@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from duplexmock.core.method import is_chosen
 from duplexmock.net.stage import Stage
 from duplexmock.play.plan import DEFAULT_TIMEOUT_S, Options, find
 from duplexmock.store.fixture import Fixture
@@ -36,9 +35,7 @@ def recorded_silence_s(paths: Sequence[Path | str], options: Options) -> float:
     for path in find(paths):
         until_ns = 0
         with Fixture.open(path) as fixture:
-            for session in fixture.sessions():
-                is_played = not options.sessions or session.number in options.sessions
-                if is_played and is_chosen(session.method, options.methods):
-                    longest_ns = max(longest_ns, session.entries[0].at_ns - until_ns)
-                    until_ns = max(until_ns, session.entries[-1].at_ns)
+            for session in fixture.chosen(sorted(set(options.sessions)), options.methods):
+                longest_ns = max(longest_ns, session.entries[0].at_ns - until_ns)
+                until_ns = max(until_ns, session.entries[-1].at_ns)
     return longest_ns / 1e9

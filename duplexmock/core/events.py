@@ -113,6 +113,9 @@ ClientEvent = ClientHeader | ClientMessage | ClientHalfClose | Cancel
 ServerEvent = ServerHeader | ServerMessage | ServerTrailer | Reset
 Event = ClientEvent | ServerEvent
 
+LAST_WORDS = (ServerTrailer, Reset, Cancel)
+"""What ends a call, whoever says it."""
+
 CLIENT_EVENTS = (ClientHeader, ClientMessage, ClientHalfClose, Cancel)
 SERVER_EVENTS = (ServerHeader, ServerMessage, ServerTrailer, Reset)
 _SIDES = {**dict.fromkeys(CLIENT_EVENTS, Side.CLIENT), **dict.fromkeys(SERVER_EVENTS, Side.SERVER)}

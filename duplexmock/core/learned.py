@@ -31,6 +31,7 @@ from duplexmock.core.events import (
     event_name,
     side_of,
 )
+from duplexmock.core.order import Order
 from duplexmock.core.session import Session
 from duplexmock.core.status import Code, code_name, error_name
 
@@ -144,7 +145,7 @@ def learn(recorded: Session, probes: Sequence[Probed], side: Side) -> Needs:
     fewer, or in another order, where other calls were ahead of this one.
     """
     wanted = recorded.lane(side)
-    seen = _counts(recorded, side)
+    seen = Order.recorded(recorded).of(side)
     came = [_came(wanted, probed, side) for probed in probes]
     lane: list[Need] = []
     floor = _base(side)
@@ -267,18 +268,6 @@ def _why(recorded: Session, probe: Session, side: Side) -> str:
 
 def _messages(lane: Sequence[Event]) -> int:
     return sum(isinstance(event, _MESSAGES) for event in lane)
-
-
-def _counts(session: Session, side: Side) -> list[int]:
-    """Return how many events of the other side come before each event of this one, in a recording."""
-    counts: list[int] = []
-    others = 0
-    for entry in session.entries:
-        if side_of(entry.event) is side:
-            counts.append(others)
-        else:
-            others += 1
-    return counts
 
 
 def _name(event: Event) -> str:

@@ -104,6 +104,10 @@ class Order:
                 server.append(len(client))
         return cls(tuple(client), tuple(server))
 
+    def of(self, side: Side) -> tuple[int, ...]:
+        """Return what each event of one side waits for."""
+        return self.client if side is Side.CLIENT else self.server
+
     def allows(self, side: Side, client: int, server: int) -> bool:
         """Tell whether `side` may take its next step at the cut (`client`, `server`)."""
         if side is Side.CLIENT:

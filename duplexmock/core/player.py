@@ -26,10 +26,10 @@ from duplexmock.core import verdict
 from duplexmock.core.connection import Connection
 from duplexmock.core.deadline import is_up
 from duplexmock.core.events import (
+    LAST_WORDS,
     Cancel,
     ClientHeader,
     Event,
-    Reset,
     ServerHeader,
     ServerTrailer,
     Side,
@@ -279,7 +279,7 @@ class Player:
         event = event_of(row)
         if event is None:
             return
-        self._ended_by_peer = self._ended_by_peer or isinstance(event, _LAST_WORDS)
+        self._ended_by_peer = self._ended_by_peer or isinstance(event, LAST_WORDS)
         expected = self._expected_event()
         if self._is_said():
             # It crossed our last word: whether it would have come cannot be told.
@@ -321,7 +321,7 @@ class Player:
 
     def _has_its_last_turn(self) -> bool:
         """Tell whether all that is left of our lane, its last word included, may be said now."""
-        if not self._pace.is_unbounded or not isinstance(self._own[-1].event, _LAST_WORDS):
+        if not self._pace.is_unbounded or not isinstance(self._own[-1].event, LAST_WORDS):
             return False
         waits = any(self._reached(edge) is None for position, edge in self._edges.items() if position >= self._sent)
         return not waits and bisect_right(self._terms.gate, self._came, self._sent) == len(self._own)
@@ -363,7 +363,7 @@ class Player:
 
     def _is_said(self) -> bool:
         """Tell whether we have said our last word, behind which the peer's are not awaited."""
-        return self._sent == len(self._own) and bool(self._own) and isinstance(self._own[-1].event, _LAST_WORDS)
+        return self._sent == len(self._own) and bool(self._own) and isinstance(self._own[-1].event, LAST_WORDS)
 
     def _is_over(self) -> bool:
         if self._is_said() or self._has_closed:
@@ -505,5 +505,4 @@ def _events(lane: Sequence[Step]) -> list[Event]:
 _TOLD = 3
 """Events of ours that are named when they were not reached; more of them explain no more."""
 
-_LAST_WORDS = (ServerTrailer, Reset, Cancel)
 _NO_EDGES: dict[int, Across] = {}

@@ -16,7 +16,7 @@ from functools import partial
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.deadline import timeout_value
-from duplexmock.core.events import Cancel, ClientHalfClose, ClientHeader, Event, Reset, ServerTrailer, Side
+from duplexmock.core.events import LAST_WORDS, ClientHalfClose, ClientHeader, Event, Side
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.matching import Matcher
 from duplexmock.core.metadata import Metadata
@@ -159,7 +159,7 @@ class Probe:
                 self.mismatch = Mismatch("", self.side.other, self.came, 0, now_ns)
                 self._turns.left(self)
             self.came += 1
-            self._is_over = self._is_over or isinstance(event, (ServerTrailer, Reset, Cancel))
+            self._is_over = self._is_over or isinstance(event, LAST_WORDS)
 
     def lost(self, reason: str, now_ns: int) -> None:
         """Take the loss of the connection."""
@@ -227,14 +227,14 @@ class Probe:
         return step if self._bind is None else replace(step, event=self._bind(step.event))
 
     def _has_said_its_last(self) -> bool:
-        return bool(self._own) and isinstance(self._own[-1].event, (ServerTrailer, Reset, Cancel))
+        return bool(self._own) and isinstance(self._own[-1].event, LAST_WORDS)
 
     def _is_as_recorded(self, event: Event) -> bool:
         expected = self._peer[self.came].event if self.came < len(self._peer) else None
         return type(event) is type(expected) and not tuple(self._match(expected, event))
 
 
-_ENDS = (ClientHalfClose, ServerTrailer, Reset, Cancel)
+_ENDS = (ClientHalfClose, *LAST_WORDS)
 
 
 def extended(header: ClientHeader, by_ns: int) -> ClientHeader:

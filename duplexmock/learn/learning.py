@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from duplexmock.core.events import Side, side_of
+from duplexmock.core.events import Side
 from duplexmock.core.learned import Needs, Probed, ending_of, gave_up, learn, shape
-from duplexmock.core.method import is_chosen
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
 from duplexmock.learn.alignment import Proposals, propose, same_messages
@@ -109,6 +108,7 @@ class Experiment:
         what the peer's own code has raised, unless it did what the recording has of it, or gave up.
         """
         held: list[Held] = []
+        needs: tuple[Needs, ...] = ()
         takes_turns = True
         while len(held) < self.probes:
             turn = len(held)
@@ -121,10 +121,14 @@ class Experiment:
                 raise latest.raised
             _check(held, self.recorded, self.side)
             done(turn + 1)
-            if len(held) == self.probes < MOST_PROBES and self._may_go_on and self._is_late(held):
-                self.probes += 1
+            if len(held) == self.probes:
+                needs = await asyncio.to_thread(self._needs, held)
+                is_late = any(need.is_late for each in needs for need in each.lane)
+                if is_late and self._may_go_on and self.probes < MOST_PROBES:
+                    self.probes += 1
         _check_against_the_recording(held, self.recorded, self.side)
-        needs, proposals = await asyncio.to_thread(self._shown_by, held)
+        runs = [self.recorded, *([each.sessions[session.number] for session in self.recorded] for each in held)]
+        proposals = await asyncio.to_thread(propose, runs, self._descriptors)
         return Lesson(self.side, self.recorded, needs, proposals, self.hold_ns, len(held))
 
     def keep(self, *lessons: Lesson, write_proposals: bool = False) -> None:
@@ -148,10 +152,6 @@ class Experiment:
     def _needs(self, held: Sequence[Held]) -> tuple[Needs, ...]:
         return tuple(learn(session, self._probed(session, held), self.side) for session in self.recorded)
 
-    def _shown_by(self, held: Sequence[Held]) -> tuple[tuple[Needs, ...], Proposals]:
-        runs = [self.recorded, *([each.sessions[session.number] for session in self.recorded] for each in held)]
-        return self._needs(held), propose(runs, self._descriptors)
-
     def _is_like(self, first: Held, other: Held) -> bool:
         """Tell whether the peer said as much in one probe as in another."""
         return not other.strangers and all(
@@ -160,15 +160,6 @@ class Experiment:
             for session in self.recorded
             if (played := first.sessions.get(number := session.number)) is not None
         )
-
-    def _is_late(self, held: Sequence[Held]) -> bool:
-        """Tell whether something came too late in these probes to tell what it needs."""
-        return any(need.is_late for needs in self._needs(held) for need in needs.lane)
-
-    def _said_ns(self, held: Held) -> list[int]:
-        """Return when anything was said to the peer in a probe."""
-        entries = (entry for session in held.sessions.values() for entry in session.entries)
-        return sorted(entry.at_ns for entry in entries if side_of(entry.event) is not self.side)
 
     def _has_played(self, held: Held) -> bool:
         """Tell whether the peer did all that the recording has of it, or gave up under a hold."""
@@ -188,7 +179,7 @@ class Experiment:
                 played := each.sessions[recorded.number],
                 same_messages(recorded, played, self.side, self._descriptors),
                 each.hold_ns,
-                self._said_ns(each),
+                each.said_ns,
             )
             for each in held
         ]
@@ -333,14 +324,7 @@ def _read(path: Path | str, options: Options) -> tuple[tuple[Session, ...], int,
     with Fixture.open(path) as fixture:
         if fixture.why_incomplete:
             raise FixtureError(f"{path}: {fixture.why_incomplete}; only a whole recording can be learned from")
-        for number in options.sessions:
-            fixture.check(number)
-        recorded = tuple(
-            session
-            for session in fixture.sessions()
-            if (not options.sessions or session.number in options.sessions)
-            and is_chosen(session.method, options.methods)
-        )
+        recorded = tuple(fixture.chosen(sorted(set(options.sessions)), options.methods))
         serialized, started_at_ns = fixture.descriptors, fixture.header.started_at_ns
     if not recorded:
         raise ScriptError(f"{path}: no sessions to learn from")

@@ -38,12 +38,13 @@ class MakeStage(Protocol):
 class Held(NamedTuple):
     """What one probe led to: how long it held, and what took place, by the number of the recorded session.
 
-    `strangers` are the methods of calls for which the fixture has no session. `raised` is what the peer's own code has
-    raised.
+    `said_ns` is when anything was said to the peer, on any call. `strangers` are the methods of calls for which the
+    fixture has no session. `raised` is what the peer's own code has raised.
     """
 
     hold_ns: int
     sessions: dict[int, Session]
+    said_ns: list[int]
     strangers: tuple[str, ...]
     raised: Exception | None
 
@@ -90,7 +91,9 @@ async def probe(
                 sessions[outcome.number] = outcome.session
             elif not outcome.number:
                 strangers.append(outcome.method)
-    return Held(hold_ns, sessions, tuple(strangers), raised)
+    entries = (entry for session in sessions.values() for entry in session.entries)
+    said_ns = sorted(entry.at_ns for entry in entries if side_of(entry.event) is not side)
+    return Held(hold_ns, sessions, said_ns, tuple(strangers), raised)
 
 
 def _gaps_ns(session: Session, side: Side) -> Iterator[int]:

@@ -22,6 +22,7 @@ from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.driver import Driver, LiveStream
 from duplexmock.net.recording import Finished, Recording
 from duplexmock.play.stream import Stream
+from duplexmock.store.index import ENDINGS
 from duplexmock.wire.tap import Tap
 
 
@@ -131,7 +132,7 @@ class _Passing:
     async def _pass(self, rows: Sequence[Row], to: Stream, has_header: bool = False) -> None:
         self._recording.take(self._recording.now_ns(), [self._numbered(row) for row in rows])
         events = [event for event in map(event_of, rows) if event is not None]
-        if any(row[0] in _ENDINGS for row in rows):
+        if any(row[0] in ENDINGS for row in rows):
             self.is_over = True
         await to.send([event for event in events if not (has_header and isinstance(event, ServerHeader))])
         if self.is_over:
@@ -144,4 +145,3 @@ class _Passing:
 
 
 _LONG_NS = 3_600_000_000_000
-_ENDINGS = frozenset((RowKind.CANCEL, RowKind.SERVER_TRAILER, RowKind.RESET, RowKind.DAMAGED))

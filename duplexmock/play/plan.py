@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -93,18 +93,13 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
 
     given = {key.lower(): value for key, value in options.metadata.items()}
 
-    def sessions() -> Iterator[Session]:
-        for session in map(fixture.session, chosen) if chosen else fixture.sessions():
-            if is_chosen(session.method, options.methods):
-                yield session
-
     def script(session: Session) -> Script:
         return _filled(Script.of(session), name, side, given)
 
     asserts_order = expect == "strict" or (expect != "lanes" and not unlearned)
     return Source(
         name,
-        sessions,
+        lambda: fixture.chosen(chosen, options.methods),
         script,
         lambda script: terms(script, name, side, expect, options, learned),
         reading,
@@ -147,11 +142,11 @@ def terms(
                 f"of the server; session {script.number} has {lanes[0]} and {lanes[1]}"
             )
         own_needs = None
-    gate = own.client if side is Side.CLIENT else own.server
+    gate = own.of(side)
     demanded = script.seen
     if expect != "strict":
         demanded = Order((0,) * lanes[0], (1,) * lanes[1])
-    need = demanded.server if side is Side.CLIENT else demanded.client
+    need = demanded.of(side.other)
     if expect in ("lanes", "strict"):
         peer_needs = None
     return Terms(

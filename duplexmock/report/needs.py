@@ -37,13 +37,14 @@ def marks(session: Session, learned: Mapping[Side, Needs]) -> dict[int, str]:
     """Return what a timeline says of the entries whose edges are known, or are known to be unknown."""
     found: dict[int, str] = {}
     count = {Side.CLIENT: 0, Side.SERVER: 0}
+    others_of = {side: labels(session.lane(side.other)) for side in learned}
     for position, entry in enumerate(session.entries):
         side = side_of(entry.event)
         place, needs = count[side], learned.get(side)
         count[side] += 1
         if needs is None:
             continue
-        need, others = needs.lane[place], labels(session.lane(side.other))
+        need, others = needs.lane[place], others_of[side]
         if need.ground is Ground.HELD:
             found[position] = f"needs {others[need.count - 1]} ({need})"
         elif need.ground is Ground.UNKNOWN:

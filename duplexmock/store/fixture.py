@@ -58,7 +58,7 @@ older ones stay readable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +66,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core.connection import Connection, told
 from duplexmock.core.events import Side
+from duplexmock.core.method import is_chosen
 from duplexmock.core.recorder import Recorder, unfinished
 from duplexmock.core.rows import FIRST_OF_CONNECTION, Row, RowKind
 from duplexmock.core.session import Ended, Session
@@ -233,6 +234,15 @@ class Fixture:
                 following = next(waiting, None)
         if following is not None:
             raise FixtureError(f"{self._source.name}: session {following} is not where the index says that it is")
+
+    def chosen(self, numbers: Sequence[int], globs: Sequence[str]) -> Iterator[Session]:
+        """Read the sessions of these numbers, in this order, and of these methods; all where none are given.
+
+        ScriptError where there is no session of a number.
+        """
+        for session in map(self.session, numbers) if numbers else self.sessions():
+            if is_chosen(session.method, globs):
+                yield session
 
     @cached_property
     def _of_all(self) -> _OfAll:

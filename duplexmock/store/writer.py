@@ -278,9 +278,6 @@ def _create(path: Path | str, if_exists: Literal["refuse", "overwrite"]) -> int:
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 _lock(fd, path)
-                if not os.path.samestat(os.fstat(fd), os.stat(path)):
-                    # Somebody who added to the file has put another one in its place since it was opened.
-                    raise FixtureError(f"{path}: another process has just written it; try again")
                 os.ftruncate(fd, 0)  # not by opening it: what another recording has written must stay
         except BaseException:
             os.close(fd)
@@ -316,7 +313,10 @@ def _reopen(path: Path | str) -> int:
 
 
 def _lock(fd: int, path: Path | str) -> None:
-    """Keep other Writers, of any process, off the file until `_unlock`; FixtureError where one is there."""
+    """Keep other Writers, of any process, off the file until `_unlock`; FixtureError where one is there, or was.
+
+    Who adds to a file puts another one in its place: one that was opened before that is the file no more.
+    """
     if fcntl is not None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -324,6 +324,8 @@ def _lock(fd: int, path: Path | str) -> None:
             raise FixtureError(f"{path}: another recording is writing it") from exc
         except OSError:
             pass  # a file system that has no locks
+    if not os.path.samestat(os.fstat(fd), os.stat(path)):
+        raise FixtureError(f"{path}: another process has just written it; try again")
 
 
 def _unlock(fd: int) -> None:

@@ -113,6 +113,11 @@ def test_a_step_once_allowed_stays_allowed(drawn: list[str], data: st.DataObject
             assert order.allows(side, *later)
 
 
+def test_each_side_has_what_its_own_events_wait_for() -> None:
+    order = Order.word("><><<")
+    assert (order.of(Side.CLIENT), order.of(Side.SERVER)) == ((0, 1), (1, 2, 2))
+
+
 def test_beyond_its_lane_a_side_has_no_step() -> None:
     order = Order((0, 0), (1,))
     assert [order.allows(Side.CLIENT, client, 0) for client in range(4)] == [True, True, False, False]

@@ -409,3 +409,15 @@ def test_a_session_without_its_beginning_is_told(tmp_path):
     with Fixture.open(path) as fixture, pytest.raises(FixtureError) as caught:
         list(fixture.summaries())
     assert str(caught.value) == f"{path}: session 1 has no ClientHeader; the file is damaged"
+
+
+def test_sessions_are_chosen_by_number_in_the_order_asked_for_and_by_method(tmp_path):
+    write(tmp_path / "x.duplex")
+    with Fixture.open(tmp_path / "x.duplex") as fixture:
+        assert tuple(fixture.chosen((), ())) == RICH_SESSIONS
+        assert [session.number for session in fixture.chosen((3, 1), ())] == [3, 1]
+        assert [session.number for session in fixture.chosen((), ["/chat.*"])] == [1, 4]
+        assert [session.number for session in fixture.chosen((3, 4), ["/chat.*"])] == [4]
+        with pytest.raises(ScriptError) as caught:
+            list(fixture.chosen((8,), ()))
+    assert str(caught.value) == f"{tmp_path}/x.duplex: there is no session 8; the fixture holds sessions 1 to 7"

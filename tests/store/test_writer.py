@@ -21,7 +21,7 @@ from duplexmock.errors import FixtureError
 from duplexmock.store.fixture import Fixture, Summary
 from duplexmock.store.header import Header
 from duplexmock.store.records import RecordKind, Source
-from duplexmock.store.writer import BLOCK_BYTES, LARGE_BYTES, PART_BYTES, Writer
+from duplexmock.store.writer import BLOCK_BYTES, LARGE_BYTES, PART_BYTES, Writer, _lock
 from tests.store.fixtures import BARE, FIRST, HEADER, OTHER, RICH_SESSIONS, write
 
 OPEN = (RowKind.CLIENT_HEADER, 1, OTHER, 1, 1)
@@ -468,6 +468,21 @@ def test_no_descriptor_is_left_open(tmp_path):
         with pytest.raises(FixtureError):
             Writer(tmp_path / f"{number}.duplex", HEADER)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_was_replaced_since_it_was_opened_is_not_taken_for_the_one_that_is_there(tmp_path):
+    path, other = tmp_path / "x.duplex", tmp_path / "other.duplex"
+    write(path)
+    write(other)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        _lock(fd, path)
+        os.replace(other, path)
+        with pytest.raises(FixtureError) as caught:
+            _lock(fd, path)
+    finally:
+        os.close(fd)
+    assert str(caught.value) == f"{path}: another process has just written it; try again"
 
 
 _OK = ServerTrailer(Status(0))
