@@ -1,7 +1,7 @@
 """Playbooks: a script of arrows against a Player, in virtual time.
 
     outcome = (
-        Playbook(script, Side.SERVER)
+        Playbook(lanes, Side.SERVER)
         >> HEADER
         << ANSWER
         >> (ask("a"), ask("b"))
@@ -38,6 +38,7 @@ from duplexmock.core.events import (
     Side,
     side_of,
 )
+from duplexmock.core.lanes import Lanes, Loss, Parting
 from duplexmock.core.matching import Difference, match_events
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.moves import Do, Done, Send, Wait
@@ -45,7 +46,6 @@ from duplexmock.core.order import Order
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.player import Player
 from duplexmock.core.rows import Row, RowKind
-from duplexmock.core.script import Loss, Parting, Script
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, ErrorCode, Status
 from duplexmock.core.terms import Across, Terms
@@ -99,9 +99,9 @@ def recorded(
     return Session(number, on, 1, entries, ended, reason)
 
 
-def script(*events: Event, **more: Any) -> Script:
-    """Return the script of these events, seen in this order, a ms each."""
-    return Script.of(recorded(*enumerate(events), **more))
+def lanes(*events: Event, **more: Any) -> Lanes:
+    """Return the lanes of these events, seen in this order, a ms each."""
+    return Lanes.of(recorded(*enumerate(events), **more))
 
 
 def lost_by(side: Side, ms: float, how: Closing = Closing.CLOSED) -> Closed:
@@ -113,7 +113,7 @@ def goaway(ms: float, code: int = 0, debug: bytes = b"") -> GoAway:
 
 
 def terms(
-    script: Script,
+    lanes: Lanes,
     side: Side,
     expect: str = "lanes",
     speed: float = math.inf,
@@ -121,9 +121,9 @@ def terms(
     word: str = "",
     is_timeout_strict: bool = False,
 ) -> Terms:
-    own = Order.word(word) if word else script.seen
-    lanes = Order((0,) * len(script.client), (1,) * len(script.server))
-    demanded = script.seen if expect == "strict" else lanes
+    own = Order.word(word) if word else lanes.seen
+    free = Order((0,) * len(lanes.client), (1,) * len(lanes.server))
+    demanded = lanes.seen if expect == "strict" else free
     return Terms(
         own.client if side is Side.CLIENT else own.server,
         demanded.server if side is Side.CLIENT else demanded.client,
@@ -188,7 +188,7 @@ class Playbook:
     """Arrows for a Player of `side`."""
 
     def __init__(
-        self, script: Script, side: Side, *, edges: Sequence[Across] = (), match: Any = by_bytes, **more: Any
+        self, lanes: Lanes, side: Side, *, edges: Sequence[Across] = (), match: Any = by_bytes, **more: Any
     ) -> None:
         given = {name: more.pop(name) for name in ("sees_all", "bind", "joined", "start_ns") if name in more}
         self._side = side
@@ -197,7 +197,7 @@ class Playbook:
         self._happened: list[str] = []
         self._reached: dict[Across, int] = {}
         self.player = Player(
-            script, side, terms(script, side, **more), match, edges=edges, reached=self._reached.get, **given
+            lanes, side, terms(lanes, side, **more), match, edges=edges, reached=self._reached.get, **given
         )
 
     def __rshift__(self, what: Any) -> Playbook:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Cancel, ClientHeader, Event, Reset, ServerTrailer
+from duplexmock.core.lanes import Step
 from duplexmock.core.rows import Row, RowKind, event_of
-from duplexmock.core.script import Step
 from duplexmock.core.session import Ended, Entry, Session
 
 

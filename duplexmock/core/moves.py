@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from duplexmock.core.script import Loss, Parting, Step
+from duplexmock.core.lanes import Loss, Parting, Step
 
 
 class Send(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from duplexmock.core.script import Step
+from duplexmock.core.lanes import Step
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""The Player: plays one side of a Script on one call, and checks the other. Pure: its runner has sockets and clock.
+"""The Player: plays one side of a call, and checks the other. Pure: its runner has sockets and clock.
 
     while True:
         match player.next(clock.now_ns()):
@@ -35,20 +35,20 @@ from duplexmock.core.events import (
     Side,
 )
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.lanes import Lanes, Loss, Parting, Step, is_deadline_ending
 from duplexmock.core.matching import Difference, Matcher
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome, Unreached
 from duplexmock.core.pace import Pace
 from duplexmock.core.rows import Row, RowKind, event_of
-from duplexmock.core.script import Loss, Parting, Script, Step, is_deadline_ending
 from duplexmock.core.status import Code, ErrorCode, Status
 from duplexmock.core.terms import Across, Terms
 from duplexmock.core.verdict import Expected
 
 
 class Player:
-    """Plays `side` of `script`.
+    """Plays `side` of `lanes`.
 
     `match` compares events; messages that are equal byte for byte only if it `sees_all`. `bind` puts values that have
     arrived into an event of ours before it is said. `edges`, by position, are what our events wait for on other calls,
@@ -82,14 +82,14 @@ class Player:
         "_terms",
         "_unjudged",
         "is_joining",
+        "lanes",
         "mismatch",
-        "script",
         "side",
     )
 
     def __init__(
         self,
-        script: Script,
+        lanes: Lanes,
         side: Side,
         terms: Terms,
         match: Matcher,
@@ -101,20 +101,20 @@ class Player:
         joined: Callable[[Loss | Parting], bool] = lambda what: True,
         start_ns: int = 0,
     ) -> None:
-        self.script = script
+        self.lanes = lanes
         self.side = side
         self.mismatch: Mismatch | None = None
         self._terms = terms
         self._match = match
-        self._own = script.lane(side)
-        self._peer = script.lane(side.other)
+        self._own = lanes.lane(side)
+        self._peer = lanes.lane(side.other)
         self._sees_all = sees_all
         self._bind = bind
         self._edges = {edge.position: edge for edge in edges} if edges else _NO_EDGES
         self._held = sorted(self._edges, reverse=True) if edges else None
         self._reached = reached
         self._joined = joined
-        self._partings = script.partings if side is Side.SERVER else ()
+        self._partings = lanes.partings if side is Side.SERVER else ()
         self._pace = Pace(self._own, self._peer, terms.gate, terms.speed, start_ns)
         self._history = History()
         self._notes: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class Player:
         if self.mismatch is not None or self._is_said() or self._ended_by_peer:
             return
         expected = self._expected_event()
-        if isinstance(expected, Cancel) or (expected is None and (self.script.loss or self.script.cut)):
+        if isinstance(expected, Cancel) or (expected is None and (self.lanes.loss or self.lanes.cut)):
             self._pace.arrived(len(self._peer) - self._came, now_ns)
             self._came = len(self._peer)
         else:
@@ -200,7 +200,7 @@ class Player:
         return self._close()
 
     def adopt(self, history: History) -> bool:
-        """Go on where another Player of the call stands; tell whether all that happened fits our script as well."""
+        """Go on where another Player of the call stands; tell whether all that happened fits our lanes as well."""
         for happened in history:
             match happened:
                 case Arrived(now_ns, rows):
@@ -240,7 +240,7 @@ class Player:
             case Loss():
                 is_at = self._sent == len(self._own) and self._came == len(self._peer)
             case Parting(at_ns=at_ns):
-                is_at = any(self._is_at(parting) for parting in self.script.partings if parting.at_ns == at_ns)
+                is_at = any(self._is_at(parting) for parting in self.lanes.partings if parting.at_ns == at_ns)
         return is_at and self._pace.behind_ns(self._sent, self._came, what.at_ns) <= now_ns
 
     def note(self, text: str) -> None:
@@ -250,25 +250,23 @@ class Player:
 
     def outcome(self, connection: Connection, stream_id: int) -> Outcome:
         """Return what it led to."""
-        if self.script.cut:
-            self.note(f"replayed up to the last entry of the recording, which is {self.script.cut}")
+        if self.lanes.cut:
+            self.note(f"replayed up to the last entry of the recording, which is {self.lanes.cut}")
         if self.mismatch is None:
             self._note_what_cannot_be_told()
-        session = partial(self._history.session, self.script.number, connection, stream_id, self._lost)
+        session = partial(self._history.session, self.lanes.number, connection, stream_id, self._lost)
         unreached = tuple(self._unreached()) if self.mismatch is not None else ()
-        return Outcome(
-            self.script.number, self.script.method, self.side, session, self.mismatch, unreached, self._notes
-        )
+        return Outcome(self.lanes.number, self.lanes.method, self.side, session, self.mismatch, unreached, self._notes)
 
     def _note_what_cannot_be_told(self) -> None:
         peer = self.side.other.name.lower()
         # What the recording saw behind the peer's end could not have been said either.
         left = bisect_left(self._terms.gate, len(self._peer)) - self._sent
-        if left > 0 and not self.script.ends_by_deadline:
+        if left > 0 and not self.lanes.ends_by_deadline:
             were = "was" if left == 1 else "were"
             self.note(f"{left} of our events {were} not sent: the {peer} had ended the call")
         if self.side is Side.SERVER and self._terms.speed > 1 and self._is_timed_out:
-            within = verdict.duration(self.script.header.timeout_ns or 0)
+            within = verdict.duration(self.lanes.header.timeout_ns or 0)
             self.note(f"the call ends by the client's deadline of {within}, which a server cannot hurry")
 
     def _take(self, row: Row, now_ns: int) -> None:
@@ -298,18 +296,18 @@ class Player:
             )
         elif differences := tuple(self._match(expected, event)):
             self._fail(verdict.differs(self._expected(), event, differences), now_ns, event, differences)
-        elif isinstance(event, ClientHeader) and event.timeout_ns is None and self.script.ends_by_deadline:
-            recorded_ns = self.script.header.timeout_ns or 0
+        elif isinstance(event, ClientHeader) and event.timeout_ns is None and self.lanes.ends_by_deadline:
+            recorded_ns = self.lanes.header.timeout_ns or 0
             self._fail(verdict.no_deadline(verdict.duration(recorded_ns)), now_ns, event)
         else:
             self._came += 1
 
     def _take_out_of_turn(self, event: Event, now_ns: int) -> None:
-        loss = self.script.loss
+        loss = self.lanes.loss
         is_behind = self._expected_event() is None
         if is_behind and (
             # Given up, as the recorded one was by losing its connection; or what a recording that was cut has not seen.
-            (isinstance(event, Cancel) and loss is not None and loss.side is Side.CLIENT) or self.script.cut
+            (isinstance(event, Cancel) and loss is not None and loss.side is Side.CLIENT) or self.lanes.cut
         ):
             self._unjudged += 1
             return
@@ -372,13 +370,13 @@ class Player:
 
     def _is_at_its_end(self) -> bool:
         """Tell whether both lanes are through and the call goes on, because the recording has no end of it."""
-        loss = self.script.loss
+        loss = self.lanes.loss
         through = self._came == len(self._peer) and self._sent == len(self._own)
         return through and (loss is None or loss.side is self.side)
 
     def _let_go(self, now_ns: int) -> Send | Do | Wait:
         """End what the recording does not end: by losing the connection as it did, else in words."""
-        loss = self.script.loss
+        loss = self.lanes.loss
         if loss is not None:
             if waits := self._join(loss, now_ns):
                 return waits
@@ -386,7 +384,7 @@ class Player:
             self._lost = "as recorded"
             return Do(loss)
         self._has_closed = True
-        return self._say_last(f"the recording stops here: {self.script.cut or 'it has no end'}", now_ns)
+        return self._say_last(f"the recording stops here: {self.lanes.cut or 'it has no end'}", now_ns)
 
     def _join(self, what: Loss | Parting, now_ns: int) -> Wait | None:
         """Wait for the time of what is done to the connection, and for the other calls that it is done to."""
@@ -483,7 +481,7 @@ class Player:
 
     def _is_by_deadline(self, event: Event, now_ns: int) -> bool:
         """Tell whether the deadline ends this call as it ended the recorded one, by whichever side's clock."""
-        if not is_deadline_ending(event) or not self.script.ends_by_deadline:
+        if not is_deadline_ending(event) or not self.lanes.ends_by_deadline:
             return False
         expected = self._expected_event()
         is_in_turn = expected is None or is_deadline_ending(expected)

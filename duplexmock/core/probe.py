@@ -1,4 +1,4 @@
-"""A Probe: plays one side of a script as an experiment. It holds each event of ours back until nothing comes any more.
+"""A Probe: plays one side of a call as an experiment. It holds each event of ours back until nothing comes any more.
 
 It is run like a Player (player.py says how), and judges nothing: what took place is a Session, of which learned.py says
 what it shows. Our events go in the order of their lane, one at a time over all calls that are open: `Turns` gives the
@@ -18,12 +18,12 @@ from duplexmock.core.connection import Connection
 from duplexmock.core.deadline import timeout_value
 from duplexmock.core.events import LAST_WORDS, ClientHalfClose, ClientHeader, Event, Side
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.lanes import Lanes, Loss, Parting, Step
 from duplexmock.core.matching import Matcher
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.rows import Row, event_of
-from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.terms import Across, Terms
 
 
@@ -45,12 +45,12 @@ class Turns:
 
     def joined(self, probe: Probe) -> None:
         """Take a probe whose call is being played, in the place of another one of its session."""
-        self._open[probe.script.number] = probe
+        self._open[probe.lanes.number] = probe
 
     def left(self, probe: Probe) -> None:
         """Forget a probe whose call is over, or may be of another session."""
-        if self._open.get(probe.script.number) is probe:
-            del self._open[probe.script.number]
+        if self._open.get(probe.lanes.number) is probe:
+            del self._open[probe.lanes.number]
 
     def happened(self, now_ns: int) -> None:
         """Take note that something was said, by us or by a peer; a probe that adopts a history says it once more."""
@@ -72,11 +72,11 @@ class Turns:
     def _place(self, probe: Probe) -> tuple[int, ...]:
         step = probe.following
         assert step is not None
-        return self._rank(probe.script.number, probe.sent, step.at_ns)
+        return self._rank(probe.lanes.number, probe.sent, step.at_ns)
 
 
 class Probe:
-    """Plays `side` of `script` by `turns`.
+    """Plays `side` of `lanes` by `turns`.
 
     The arguments behind `terms` are those of a Player; nothing is joined. Of the terms it is the timeout that counts:
     for the peer to say the rest, when all of ours has been said. `match` chooses between calls that are open at a time,
@@ -86,7 +86,7 @@ class Probe:
     def __init__(
         self,
         turns: Turns,
-        script: Script,
+        lanes: Lanes,
         side: Side,
         terms: Terms,
         match: Matcher,
@@ -98,7 +98,7 @@ class Probe:
         joined: Callable[[Loss | Parting], bool] = lambda what: True,
         start_ns: int = 0,
     ) -> None:
-        self.script = script
+        self.lanes = lanes
         self.side = side
         self.mismatch: Mismatch | None = None
         self.blocked_on: Across | None = None
@@ -106,8 +106,8 @@ class Probe:
         self.arrived_ns: Sequence[int] = ()
         self.sent = self.came = 0
         self._turns = turns
-        self._own = script.lane(side)
-        self._peer = script.lane(side.other)
+        self._own = lanes.lane(side)
+        self._peer = lanes.lane(side.other)
         self._missing: Counter[type[Event]] = Counter(type(step.event) for step in self._peer)
         self._left = len(self._peer)
         self._has_end = bool(self._peer) and isinstance(self._peer[-1].event, _ENDS)
@@ -182,7 +182,7 @@ class Probe:
         return Wait(until_ns)
 
     def adopt(self, history: History) -> bool:
-        """Go on where another probe of the call stands; tell whether all that happened fits our script as well."""
+        """Go on where another probe of the call stands; tell whether all that happened fits our lanes as well."""
         for happened in history:
             match happened:
                 case Arrived(now_ns, rows):
@@ -208,8 +208,8 @@ class Probe:
 
     def outcome(self, connection: Connection, stream_id: int) -> Outcome:
         """Return what took place."""
-        session = partial(self._history.session, self.script.number, connection, stream_id, self._lost)
-        return Outcome(self.script.number, self.script.method, self.side, session, notes=tuple(self._notes))
+        session = partial(self._history.session, self.lanes.number, connection, stream_id, self._lost)
+        return Outcome(self.lanes.number, self.lanes.method, self.side, session, notes=tuple(self._notes))
 
     def _say(self, now_ns: int) -> Send:
         step = self._own[self.sent]

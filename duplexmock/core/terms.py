@@ -1,4 +1,4 @@
-"""On which terms a script is played: what our events wait for, what is demanded of the peer's, and at which pace."""
+"""On which terms lanes are played: what our events wait for, what is demanded of the peer's, and at which pace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Across:
 
 @value
 class Terms:
-    """How a script is played: the waits of our lane, what is demanded of the peer's, and the pace.
+    """How lanes are played: the waits of our lane, what is demanded of the peer's, and the pace.
 
     `gate` and `need` are as long as their lanes. `learned_gate` and `learned_need` are the lessons that they were taken
     from, None where they are what was seen. `speed` 1 is as recorded, 2 twice as fast, infinity as soon as the order

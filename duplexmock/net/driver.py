@@ -18,8 +18,8 @@ from typing import Any
 
 from duplexmock.core.connection import Connection, GoAway, Settings, told
 from duplexmock.core.events import ClientHeader, Reset, Side
+from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.rows import Row, RowKind
-from duplexmock.core.script import Loss, Parting
 from duplexmock.core.status import ErrorCode
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.wire.endpoint import Endpoint
@@ -28,6 +28,9 @@ from duplexmock.wire.limits import Config
 
 MAX_UNREAD_RUNS = 64
 """Reads of one call that may wait to be played; then the peer gets no more window on it."""
+
+LINGER_S = 0.5
+"""How long a client may be silent, behind our last byte, before its connection is closed without its closing it."""
 
 
 class Driver(asyncio.Protocol):
@@ -64,6 +67,7 @@ class Driver(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._is_flushing = False
         self._is_full = False
+        self._lingering: asyncio.TimerHandle | None = None
 
     @property
     def is_leaving(self) -> bool:
@@ -87,6 +91,9 @@ class Driver(asyncio.Protocol):
 
     def data_received(self, chunk: bytes) -> None:
         """Read."""
+        if self._lingering is not None:
+            self._linger()
+            return
         streams = self._streams
         groups: Sequence[tuple[int, Any]] = self.endpoint.receive(chunk)
         for stream_id, rows in groups:
@@ -116,6 +123,8 @@ class Driver(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._transport = None
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self.lost is None:
             failed = self.endpoint.failed
             self.lost = failed.reason if failed else "reset" if exc is not None else "closed"
@@ -127,7 +136,9 @@ class Driver(asyncio.Protocol):
     def flush(self) -> None:
         """Write what there is."""
         self._is_flushing = False
-        if self._transport is not None and not self._is_full and self.endpoint.wants_write:
+        if self._transport is None or self._is_full or self._lingering is not None:
+            return
+        if self.endpoint.wants_write:
             self._transport.write(self.endpoint.take())
 
     def flush_soon(self) -> None:
@@ -198,8 +209,16 @@ class Driver(asyncio.Protocol):
         if self._transport is not None:
             if self._role is Side.SERVER and not self.endpoint.failed:
                 self.endpoint.goaway()
+            self._is_full = False  # the transport keeps what the socket does not take
             self.flush()
-            self._transport.close()
+            try:
+                if self._role is Side.SERVER:
+                    self._transport.write_eof()
+                    self._linger()
+                else:
+                    self._transport.close()
+            except OSError:  # the client has gone
+                self._transport.close()
             if self.lost is None:
                 self.lost = _ENDED
             self._wake()
@@ -208,6 +227,17 @@ class Driver(asyncio.Protocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _linger(self) -> None:
+        """Close when the client does, or has said nothing for LINGER_S.
+
+        What is not read when a socket is closed, or comes later, is answered by a TCP reset, and that takes what the
+        client has not received yet away from it; one that reads a large message says WINDOW_UPDATE all the time.
+        """
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if self._transport is not None:
+            self._lingering = self._loop.call_later(LINGER_S, self._transport.close)
 
     def _leave(self, stream_id: int) -> None:
         """Reset what is still open of a call: the server need not wait for the client's half-close (RFC 9113, 8.1)."""

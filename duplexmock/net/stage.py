@@ -147,7 +147,7 @@ def _check(sources: Sequence[Source]) -> None:
     """Raise ScriptError where a session cannot be played as asked: before anything is said to anybody."""
     for each in sources:
         for session in each.sessions():
-            each.terms(each.script(session))
+            each.terms(each.lanes(session))
 
 
 _TOLD = 10

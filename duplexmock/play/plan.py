@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Side
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.method import is_chosen
 from duplexmock.core.order import Order
-from duplexmock.core.script import Script
 from duplexmock.core.session import Session
 from duplexmock.core.terms import Terms
 from duplexmock.errors import FixtureError, ScriptError
@@ -93,15 +93,15 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
 
     given = {key.lower(): value for key, value in options.metadata.items()}
 
-    def script(session: Session) -> Script:
-        return _filled(Script.of(session), name, side, given)
+    def lanes(session: Session) -> Lanes:
+        return _filled(Lanes.of(session), name, side, given)
 
     asserts_order = expect == "strict" or (expect != "lanes" and not unlearned)
     return Source(
         name,
         lambda: fixture.chosen(chosen, options.methods),
-        script,
-        lambda script: terms(script, name, side, expect, options, learned),
+        lanes,
+        lambda lanes: terms(lanes, name, side, expect, options, learned),
         reading,
         asserts_order,
         methods,
@@ -119,33 +119,33 @@ def check_chosen(sources: Sequence[Source], options: Options) -> None:
 
 
 def terms(
-    script: Script,
+    lanes: Lanes,
     name: str,
     side: Side,
     expect: Expect | None,
     options: Options,
     learned: Mapping[tuple[int, Side], Needs] = MappingProxyType({}),
 ) -> Terms:
-    """Return on which terms a script is played.
+    """Return on which terms lanes are played.
 
     Our lane waits by the order that is given, for what it needs where that was learned, or else as seen. Where nothing
     is said of `expect`, the order is demanded of the peer as far as it was learned.
     """
-    lanes = len(script.client), len(script.server)
-    own = script.seen
-    own_needs, peer_needs = (_fitting(learned.get((script.number, each)), script, name) for each in (side, side.other))
+    lengths = len(lanes.client), len(lanes.server)
+    own = lanes.seen
+    own_needs, peer_needs = (_fitting(learned.get((lanes.number, each)), lanes, name) for each in (side, side.other))
     if options.order is not None:
         own = Order.word(options.order)
-        if (len(own.client), len(own.server)) != lanes:
+        if (len(own.client), len(own.server)) != lengths:
             raise ScriptError(
                 f"{name}: order {options.order!r} spells {len(own.client)} events of the client and {len(own.server)} "
-                f"of the server; session {script.number} has {lanes[0]} and {lanes[1]}"
+                f"of the server; session {lanes.number} has {lengths[0]} and {lengths[1]}"
             )
         own_needs = None
     gate = own.of(side)
-    demanded = script.seen
+    demanded = lanes.seen
     if expect != "strict":
-        demanded = Order((0,) * lanes[0], (1,) * lanes[1])
+        demanded = Order((0,) * lengths[0], (1,) * lengths[1])
     need = demanded.of(side.other)
     if expect in ("lanes", "strict"):
         peer_needs = None
@@ -160,10 +160,10 @@ def terms(
     )
 
 
-def _fitting(needs: Needs | None, script: Script, name: str) -> Needs | None:
+def _fitting(needs: Needs | None, lanes: Lanes, name: str) -> Needs | None:
     """Return what was learned of a lane; FixtureError where it is of another one."""
-    if needs is not None and not needs.fits(len(script.lane(needs.side)), len(script.lane(needs.side.other))):
-        raise FixtureError(f"{name}: session {script.number}: {misfit(needs.side)}")
+    if needs is not None and not needs.fits(len(lanes.lane(needs.side)), len(lanes.lane(needs.side.other))):
+        raise FixtureError(f"{name}: session {lanes.number}: {misfit(needs.side)}")
     return needs
 
 
@@ -177,16 +177,16 @@ def _not_learned(name: str, side: Side, number: int) -> str:
     )
 
 
-def _filled(script: Script, name: str, side: Side, given: Mapping[str, str]) -> Script:
+def _filled(lanes: Lanes, name: str, side: Side, given: Mapping[str, str]) -> Lanes:
     """Put values in the place of what was redacted in our own metadata, and as the client add what is given."""
-    lane = list(script.lane(side))
+    lane = list(lanes.lane(side))
     for position, step in enumerate(lane):
         event = step.event
         if isinstance(event, ClientHeader | ServerHeader | ServerTrailer):
-            metadata = _fill(event.metadata, given, f"{name}: session {script.number}", side)
+            metadata = _fill(event.metadata, given, f"{name}: session {lanes.number}", side)
             if metadata != event.metadata:
                 lane[position] = replace(step, event=replace(event, metadata=metadata))
-    return replace(script, client=tuple(lane)) if side is Side.CLIENT else replace(script, server=tuple(lane))
+    return replace(lanes, client=tuple(lane)) if side is Side.CLIENT else replace(lanes, server=tuple(lane))
 
 
 def _fill(metadata: Metadata, given: Mapping[str, str], where: str, side: Side) -> Metadata:

@@ -1,4 +1,4 @@
-"""A Play: one run of fixtures or scripts. It owns the players, chooses the session for a call, and judges.
+"""A Play: one run of fixtures. It owns the players, chooses the session for a call, and judges.
 
 **The one loop** is `_run`: ask the player, say or listen, until it is done. Everything that is played goes through it,
 in either seat.
@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from duplexmock.core import verdict
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer, Side
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.lanes import Lanes, Loss, Parting, Step
 from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
 from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Player
-from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
 from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
@@ -134,12 +134,12 @@ class Play:
                 begin_ns = self._clock.now_ns()
                 first_ns: int | None = None
                 for part in parts:
-                    opened_ns = part.script.client[0].at_ns
+                    opened_ns = part.lanes.client[0].at_ns
                     first_ns = opened_ns if first_ns is None else first_ns
-                    call = _Call(await open_stream(part), part.script.header)
+                    call = _Call(await open_stream(part), part.lanes.header)
                     call.opened = asyncio.Event()
                     start_ns = begin_ns + round((opened_ns - first_ns) / part.terms.speed)
-                    self._take(call, self._role(part, part.script, start_ns))
+                    self._take(call, self._role(part, part.lanes, start_ns))
                     group.create_task(self._perform(call, open_stream))
                     # What a header waits for happened before it: no call that was opened later can be among that.
                     await call.opened.wait()
@@ -148,11 +148,11 @@ class Play:
         part = call.part
         await self._run(call)
         for _ in range(REFUSALS):
-            if not call.stream.is_refused or part.script.is_refused:
+            if not call.stream.is_refused or part.lanes.is_refused:
                 break
             call.stream.close()
             call.stream = await open_stream(part)
-            self._take(call, self._role(part, part.script, self._clock.now_ns()))
+            self._take(call, self._role(part, part.lanes, self._clock.now_ns()))
             call.player.note("the server refused the call unprocessed; it was opened again")
             await self._run(call)
         self._conclude(call)
@@ -261,14 +261,14 @@ class Play:
     def _take(self, call: _Call, role: _Role) -> None:
         part, player = role.part, role.player
         part.is_held = True
-        self._methods.add(part.script.method)
+        self._methods.add(part.lanes.method)
         call.role, call.part, call.player = role, part, player
         role.reading.taken()
-        if player.script is not part.script:
+        if player.lanes is not part.lanes:
             call.prepared = None
         else:
             if part.prepared is None:
-                part.prepared = self._prepare([step.event for step in part.script.lane(self._side)])
+                part.prepared = self._prepare([step.event for step in part.lanes.lane(self._side)])
             call.prepared = part.prepared
         self._calls[part.key] = call
         self._progressed(part)
@@ -279,12 +279,12 @@ class Play:
         del self._calls[call.part.key]
 
     def _role_for(self, call: _Call, part: Part) -> _Role:
-        return self._role(part, part.source.reading.offered(part.script, call.header), self._clock.now_ns())
+        return self._role(part, part.source.reading.offered(part.lanes, call.header), self._clock.now_ns())
 
-    def _role(self, part: Part, script: Script, start_ns: int) -> _Role:
-        reading = part.source.reading.of_call(script, self._side)
+    def _role(self, part: Part, lanes: Lanes, start_ns: int) -> _Role:
+        reading = part.source.reading.of_call(lanes, self._side)
         player = self._seat(
-            script,
+            lanes,
             self._side,
             part.terms,
             reading.match,
@@ -292,7 +292,7 @@ class Play:
             bind=reading.bind,
             edges=part.edges,
             reached=partial(self._since, part) if part.edges else _at_once,
-            joined=partial(self._has_joined, part) if script.loss or script.partings else _alone,
+            joined=partial(self._has_joined, part) if lanes.loss or lanes.partings else _alone,
             start_ns=start_ns,
         )
         return _Role(part, player, reading)
@@ -371,7 +371,7 @@ class Play:
     def _note_edge(self, part: Part, edge: Across, reason: str) -> None:
         """Note that an edge of a part was dropped."""
         if call := self._calls.get(part.key):
-            lane = [step.event for step in part.script.lane(self._side)]
+            lane = [step.event for step in part.lanes.lane(self._side)]
             call.player.note(f"{verdict.labels(lane)[edge.position]} did not wait for {edge}: {reason}")
 
     def _conclude(self, call: _Call) -> None:

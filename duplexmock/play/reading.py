@@ -19,9 +19,9 @@ from duplexmock.core.events import (
     ServerMessage,
     Side,
 )
+from duplexmock.core.lanes import Lanes, Step
 from duplexmock.core.matching import Difference
 from duplexmock.core.metadata import Metadata
-from duplexmock.core.script import Script, Step
 from duplexmock.errors import ProtocolError, ScriptError
 from duplexmock.play.repertoire import CallReading
 from duplexmock.schema.matching import CallMatcher
@@ -60,7 +60,7 @@ class FixtureReading:
         self._bindings: Bindings | None = None
         self._payloads = lambda: self._compared
         self._encodings: dict[int, str] = {}
-        self._offered: dict[int, Script] = {}
+        self._offered: dict[int, Lanes] = {}
         expectations = fixture.expectations
         ignore, bind = (*expectations.ignore, *ignore), (*expectations.bind, *bind)
         if ignore or bind:
@@ -81,13 +81,13 @@ class FixtureReading:
 
         return Reader(*self._known)
 
-    def of_call(self, script: Script, side: Side) -> CallReading:
+    def of_call(self, lanes: Lanes, side: Side) -> CallReading:
         """Return what one call that plays `side` is read by."""
-        match = CallMatcher(script.method, self._payloads, self._ignored_keys, is_redacted)
+        match = CallMatcher(lanes.method, self._payloads, self._ignored_keys, is_redacted)
         if self._bindings is None:
             return CallReading(match)
-        learns = self._bindings.learns(script.method, side.other)
-        concerns = self._bindings.concerns(script.method, side)
+        learns = self._bindings.learns(lanes.method, side.other)
+        concerns = self._bindings.concerns(lanes.method, side)
         if not learns and not concerns:
             return CallReading(match)
         bindings = self._bindings.of_call()
@@ -98,7 +98,7 @@ class FixtureReading:
             heard.note(expected, actual)
             if not found and isinstance(expected, ClientMessage | ServerMessage):
                 wanted, came = heard.plain(expected, heard.expected), heard.plain(actual, heard.actual)
-                bindings.received(script.method, side.other, wanted, came)
+                bindings.received(lanes.method, side.other, wanted, came)
             return found
 
         def bind(event: Event) -> Event:
@@ -106,7 +106,7 @@ class FixtureReading:
             if not isinstance(event, ClientMessage | ServerMessage):
                 return event
             payload = said.plain(event, said.expected)
-            bound = bindings.bound(script.method, side, payload)
+            bound = bindings.bound(lanes.method, side, payload)
             return event if bound == payload else replace(event, payload=bound, flags=event.flags & ~COMPRESSED)
 
         return CallReading(
@@ -117,17 +117,17 @@ class FixtureReading:
             bindings.withdraw,
         )
 
-    def offered(self, script: Script, header: ClientHeader) -> Script:
-        """Return the script as a server may play it to this client: in no encoding that it does not accept."""
-        used = self._encodings.get(script.number)
+    def offered(self, lanes: Lanes, header: ClientHeader) -> Lanes:
+        """Return the lanes as a server may play them to this client: in no encoding that it does not accept."""
+        used = self._encodings.get(lanes.number)
         if used is None:
-            used = self._encodings[script.number] = _encoding(script)
+            used = self._encodings[lanes.number] = _encoding(lanes)
         if not used or used == "identity" or used in _listed(header.metadata.every("grpc-accept-encoding")):
-            return script
-        if script.number not in self._offered:
-            plainly = tuple(_plainly(step, used) for step in script.server)
-            self._offered[script.number] = replace(script, server=plainly)
-        return self._offered[script.number]
+            return lanes
+        if lanes.number not in self._offered:
+            plainly = tuple(_plainly(step, used) for step in lanes.server)
+            self._offered[lanes.number] = replace(lanes, server=plainly)
+        return self._offered[lanes.number]
 
     @cached_property
     def _known(self) -> Sequence[Descriptors]:
@@ -188,9 +188,9 @@ class _Spoken:
             return event.payload
 
 
-def _encoding(script: Script) -> str:
-    """Return how the server of a script compresses its messages."""
-    answer = next((step.event for step in script.server if isinstance(step.event, ServerHeader)), None)
+def _encoding(lanes: Lanes) -> str:
+    """Return how the server of a call compresses its messages."""
+    answer = next((step.event for step in lanes.server if isinstance(step.event, ServerHeader)), None)
     return encoding(answer.metadata) if answer is not None else ""
 
 

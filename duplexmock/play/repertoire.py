@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from duplexmock.core.events import ClientHeader, Event, Side
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.matching import Matcher
-from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Session
 from duplexmock.core.terms import Across, Terms
 from duplexmock.core.value import value
@@ -41,26 +41,26 @@ class CallReading(NamedTuple):
 class Reading(Protocol):
     """Compares and binds what is heard and said on calls of one source."""
 
-    def of_call(self, script: Script, side: Side) -> CallReading:
+    def of_call(self, lanes: Lanes, side: Side) -> CallReading:
         """Return what one call that plays `side` is read by."""
 
-    def offered(self, script: Script, header: ClientHeader) -> Script:
-        """Return the script as a server may play it to this client: in no encoding that it does not accept."""
+    def offered(self, lanes: Lanes, header: ClientHeader) -> Lanes:
+        """Return the lanes as a server may play them to this client: in no encoding that it does not accept."""
 
 
 @value
 class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
-    `script` turns a session into what is played (with values filled in), and `terms` says on which terms.
+    `lanes` turns a session into what is played (with values filled in), and `terms` says on which terms.
     `asserts_order` tells whether these demand more of the peer than its lane. `methods` are those of the sessions, by
     number and in opening order, where that is known without reading them.
     """
 
     name: str
     sessions: Callable[[], Iterator[Session]]
-    script: Callable[[Session], Script]
-    terms: Callable[[Script], Terms]
+    lanes: Callable[[Session], Lanes]
+    terms: Callable[[Lanes], Terms]
     reading: Reading
     asserts_order: bool = False
     methods: Mapping[int, str] | None = None
@@ -73,13 +73,13 @@ class Part:
     and their numbers, in opening order: at least all that were before the connection was lost.
     """
 
-    __slots__ = ("connection", "edges", "fellows", "is_held", "key", "prepared", "script", "source", "terms", "turn")
+    __slots__ = ("connection", "edges", "fellows", "is_held", "key", "lanes", "prepared", "source", "terms", "turn")
 
     def __init__(
         self,
         source: Source,
         turn: int,
-        script: Script,
+        lanes: Lanes,
         terms: Terms,
         edges: tuple[Across, ...],
         connection: int,
@@ -88,20 +88,18 @@ class Part:
     ) -> None:
         self.source = source
         self.turn = turn
-        self.script = script
+        self.lanes = lanes
         self.terms = terms
         self.edges = edges
         self.connection = connection
         self.fellows = fellows
         self.prepared = prepared
         self.is_held = False
-        self.key = source.name, turn, script.number
+        self.key = source.name, turn, lanes.number
 
     def again(self, turn: int) -> Part:
         """Return the part of another pass."""
-        return Part(
-            self.source, turn, self.script, self.terms, self.edges, self.connection, self.fellows, self.prepared
-        )
+        return Part(self.source, turn, self.lanes, self.terms, self.edges, self.connection, self.fellows, self.prepared)
 
 
 class Unplayed(NamedTuple):
@@ -140,19 +138,19 @@ class Repertoire:
 
     def of(self, method: str) -> Iterator[Part]:
         """Yield the parts of a method that are not played yet; more are read as long as there may be one."""
-        yield from [part for part in self._waiting.values() if part.script.method == method]
+        yield from [part for part in self._waiting.values() if part.lanes.method == method]
         while not self._is_listed or self._left[method]:
             part = self._take_in()
             if part is None:
                 return
-            if part.script.method == method:
+            if part.lanes.method == method:
                 yield part
 
     def unplayed(self) -> Iterator[Unplayed]:
         """Yield what no call holds or has played, reading no more of the sources whose methods are known."""
         for part in self._waiting.values() if self._is_listed else self:
             if not part.is_held:
-                yield Unplayed(part.source.name, part.script.number, part.script.method)
+                yield Unplayed(part.source.name, part.lanes.number, part.lanes.method)
         if self._is_listed:
             yield from islice(self._listed(), self._taken_in, None)
 
@@ -179,7 +177,7 @@ class Repertoire:
         if part is not None:
             self._waiting[part.key] = part
             self._taken_in += 1
-            self._left[part.script.method] -= 1
+            self._left[part.lanes.method] -= 1
         return part
 
     def _next(self) -> Part | None:
@@ -216,8 +214,8 @@ def _parts(source: Source, side: Side) -> Iterator[Part]:
 
 
 def _part(source: Source, session: Session, heard: Heard, fellows: Mapping[int, list[tuple[int, int]]]) -> Part:
-    script, connection = source.script(session), session.connection.number
-    return Part(source, 0, script, source.terms(script), edges(session, heard), connection, fellows[connection])
+    lanes, connection = source.lanes(session), session.connection.number
+    return Part(source, 0, lanes, source.terms(lanes), edges(session, heard), connection, fellows[connection])
 
 
 def _end_ns(session: Session) -> int:

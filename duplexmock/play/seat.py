@@ -8,11 +8,11 @@ from typing import Protocol
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Event, Side
 from duplexmock.core.history import History
+from duplexmock.core.lanes import Lanes, Loss, Parting
 from duplexmock.core.matching import Matcher
 from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.rows import Row
-from duplexmock.core.script import Loss, Parting, Script
 from duplexmock.core.terms import Across, Terms
 
 
@@ -20,12 +20,12 @@ class Seat(Protocol):
     """Plays one side; the one loop (play.py) runs it."""
 
     @property
-    def script(self) -> Script:
+    def lanes(self) -> Lanes:
         """Return what is played."""
 
     @property
     def mismatch(self) -> Mismatch | None:
-        """Return what does not fit this script: the call may be another one."""
+        """Return what does not fit these lanes: the call may be another one."""
 
     @property
     def came(self) -> int:
@@ -57,7 +57,7 @@ class Seat(Protocol):
         """Take the loss of the connection."""
 
     def adopt(self, history: History) -> bool:
-        """Go on where another seat of the call stands; tell whether all that happened fits the script."""
+        """Go on where another seat of the call stands; tell whether all that happened fits the lanes."""
 
     def stands_at(self, what: Loss | Parting, now_ns: int) -> bool:
         """Tell whether the call is where the recording saw this done to its connection."""
@@ -74,7 +74,7 @@ class MakeSeat(Protocol):
 
     def __call__(
         self,
-        script: Script,
+        lanes: Lanes,
         side: Side,
         terms: Terms,
         match: Matcher,
@@ -86,4 +86,4 @@ class MakeSeat(Protocol):
         joined: Callable[[Loss | Parting], bool],
         start_ns: int,
     ) -> Seat:
-        """Return a seat at the beginning of its script."""
+        """Return a seat at the beginning of its lanes."""

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Event
+from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.rows import Row
-from duplexmock.core.script import Loss, Parting
 
 
 class Clock(Protocol):

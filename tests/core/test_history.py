@@ -6,8 +6,8 @@ import pytest
 
 from duplexmock.core.events import ClientHeader, Reset, ServerTrailer
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.lanes import Step
 from duplexmock.core.rows import Row, RowKind
-from duplexmock.core.script import Step
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
 from tests.playbook import ANSWER, CANCEL, CONNECTION, HALF_CLOSE, HEADER, OK, ask, reply, row_of

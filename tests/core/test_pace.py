@@ -7,19 +7,19 @@ import math
 import pytest
 
 from duplexmock.core.events import Side
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.pace import Pace
-from duplexmock.core.script import Script
 from tests.playbook import ANSWER, HALF_CLOSE, HEADER, OK, ask, recorded, reply
 
-SCRIPT = Script.of(
+TICKING = Lanes.of(
     recorded((0, HEADER), (2, ANSWER), (10, ask("a")), (13, reply("a")), (30, reply("b")), (31, HALF_CLOSE), (35, OK))
 )
 MS = 1_000_000
 
 
 def pace(speed: float = 1, start_ns: int = 0, side: Side = Side.SERVER) -> Pace:
-    gate = SCRIPT.seen.server if side is Side.SERVER else SCRIPT.seen.client
-    return Pace(SCRIPT.lane(side), SCRIPT.lane(side.other), gate, speed, start_ns)
+    gate = TICKING.seen.server if side is Side.SERVER else TICKING.seen.client
+    return Pace(TICKING.lane(side), TICKING.lane(side.other), gate, speed, start_ns)
 
 
 def test_an_event_is_due_its_gap_behind_what_it_waited_for() -> None:
@@ -40,7 +40,7 @@ def test_or_behind_the_one_before_it_where_that_is_later() -> None:
 
 def test_who_asks_without_the_recorded_pauses_is_answered_without_them() -> None:
     rounds = [(at_ms, event) for n in range(5) for at_ms, event in ((1000 * n, ask("a")), (1000 * n + 3, reply("a")))]
-    asked = Script.of(recorded((-1, HEADER), *rounds))
+    asked = Lanes.of(recorded((-1, HEADER), *rounds))
     it = Pace(asked.server, asked.client, asked.seen.server, 1, 0)
     it.arrived(6, 0)
 

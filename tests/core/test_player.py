@@ -27,12 +27,12 @@ from duplexmock.core.events import (
     Side,
     side_of,
 )
+from duplexmock.core.lanes import Lanes, Loss, Parting, Step
 from duplexmock.core.matching import Difference
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.moves import Do, Done, Send, Wait
 from duplexmock.core.outcome import Unreached
 from duplexmock.core.player import Player
-from duplexmock.core.script import Loss, Parting, Script, Step
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
@@ -54,16 +54,16 @@ from tests.playbook import (
     fails,
     goaway,
     header,
+    lanes,
     lost_by,
     recorded,
     reply,
     row_of,
-    script,
     terms,
 )
 from tests.wire.talk import examples
 
-ECHO = script(HEADER, ANSWER, ask("a"), reply("a"), ask("b"), reply("b"), HALF_CLOSE, OK)
+ECHO = lanes(HEADER, ANSWER, ask("a"), reply("a"), ask("b"), reply("b"), HALF_CLOSE, OK)
 
 
 def closing(sentence: str) -> ServerTrailer:
@@ -130,7 +130,7 @@ def test_a_client_that_hurries_is_answered_at_once() -> None:
 
 
 def test_what_is_said_at_once_is_one_send() -> None:
-    pushes = script(HEADER, ANSWER, reply("a"), reply("b"), OK)
+    pushes = lanes(HEADER, ANSWER, reply("a"), reply("b"), OK)
     player = Player(pushes, Side.SERVER, terms(pushes, Side.SERVER), by_bytes)
 
     player.received([row_of(HEADER)], 0)
@@ -164,7 +164,7 @@ def test_a_word_that_waits_for_less_says_things_earlier() -> None:
 
 
 def test_lanes_do_not_mind_the_order_across_them() -> None:
-    pushed = script(HEADER, ANSWER, reply("a"), ask("a"), HALF_CLOSE, OK)
+    pushed = lanes(HEADER, ANSWER, reply("a"), ask("a"), HALF_CLOSE, OK)
 
     (Playbook(pushed, Side.CLIENT) >> HEADER << ANSWER << reply("a") >> (ask("a"), HALF_CLOSE) << OK).done()
     (Playbook(pushed, Side.SERVER) >> (HEADER, ask("a"), HALF_CLOSE) << (ANSWER, reply("a"), OK)).done()
@@ -206,7 +206,7 @@ def test_strict_is_content_with_the_recorded_word() -> None:
 
 
 def test_at_speed_1_the_gaps_are_the_recorded_ones() -> None:
-    timed = Script.of(
+    timed = Lanes.of(
         recorded(
             (0, HEADER), (2, ANSWER), (10, ask("a")), (13, reply("a")), (20, reply("b")), (21, HALF_CLOSE), (25, OK)
         )
@@ -242,7 +242,7 @@ def test_at_speed_1_the_gaps_are_the_recorded_ones() -> None:
 
 
 def test_a_peer_that_is_late_makes_nothing_come_sooner() -> None:
-    timed = Script.of(recorded((0, HEADER), (0, ANSWER), (1, ask("a")), (50, reply("a")), (60, ask("b")), (61, OK)))
+    timed = Lanes.of(recorded((0, HEADER), (0, ANSWER), (1, ask("a")), (50, reply("a")), (60, ask("b")), (61, OK)))
     (
         Playbook(timed, Side.SERVER, speed=1)
         >> HEADER
@@ -259,7 +259,7 @@ def test_a_peer_that_is_late_makes_nothing_come_sooner() -> None:
 
 
 def test_a_loop_that_is_late_does_not_delay_what_comes_behind() -> None:
-    ticks = Script.of(recorded((0, HEADER), (0, ANSWER), (10, reply("a")), (20, reply("b")), (30, OK)))
+    ticks = Lanes.of(recorded((0, HEADER), (0, ANSWER), (10, reply("a")), (20, reply("b")), (30, OK)))
     player = Player(ticks, Side.SERVER, terms(ticks, Side.SERVER, speed=1), by_bytes)
 
     player.received([row_of(HEADER)], 0)
@@ -300,7 +300,7 @@ def test_a_peer_that_says_nothing_is_a_stall() -> None:
 
 
 def test_the_peer_has_the_recorded_time_on_top() -> None:
-    slow = Script.of(recorded((0, HEADER), (1, ANSWER), (60_001, ask("a")), (60_002, OK)))
+    slow = Lanes.of(recorded((0, HEADER), (1, ANSWER), (60_001, ask("a")), (60_002, OK)))
 
     (Playbook(slow, Side.SERVER) >> HEADER << ANSWER >> After(69_999) >> ask("a") << OK).done()
     (
@@ -317,7 +317,7 @@ def test_the_peer_has_the_recorded_time_on_top() -> None:
 
 @pytest.mark.parametrize(("gap_ms", "within"), [(999, "10 s"), (1_000, "11 s"), (2_500, "12.5 s")])
 def test_a_stall_says_the_time_that_was_waited_without_a_little_on_top(gap_ms: int, within: str) -> None:
-    slow = Script.of(recorded((0, HEADER), (1, ANSWER), (1 + gap_ms, ask("a")), (9_000, OK)))
+    slow = Lanes.of(recorded((0, HEADER), (1, ANSWER), (1 + gap_ms, ask("a")), (9_000, OK)))
     (
         Playbook(slow, Side.SERVER)
         >> HEADER
@@ -331,7 +331,7 @@ def test_a_stall_says_the_time_that_was_waited_without_a_little_on_top(gap_ms: i
 
 
 def test_a_strict_timeout_has_nothing_on_top() -> None:
-    slow = Script.of(recorded((0, HEADER), (1, ANSWER), (60_001, ask("a")), (60_002, OK)))
+    slow = Lanes.of(recorded((0, HEADER), (1, ANSWER), (60_001, ask("a")), (60_002, OK)))
     (
         Playbook(slow, Side.SERVER, timeout_s=3, is_timeout_strict=True)
         >> HEADER
@@ -347,7 +347,7 @@ def test_a_strict_timeout_has_nothing_on_top() -> None:
 def test_a_server_that_says_nothing_is_a_stall_of_its_own() -> None:
     sentence = "Nothing came from the server within 500 ms, and its status OK was expected."
     outcome = (
-        Playbook(script(HEADER, HALF_CLOSE, OK), Side.CLIENT, timeout_s=0.5)
+        Playbook(lanes(HEADER, HALF_CLOSE, OK), Side.CLIENT, timeout_s=0.5)
         >> (HEADER, HALF_CLOSE)
         >> After(501)
         >> CANCEL
@@ -361,11 +361,11 @@ def test_a_server_that_says_nothing_is_a_stall_of_its_own() -> None:
 
 
 EDGE = Across(2, 2, Side.CLIENT, 1, 5 * MS, "ClientHeader")
-NOTICE = script(HEADER, ANSWER, reply("notice"), HALF_CLOSE, OK)
+NOTICE = lanes(HEADER, ANSWER, reply("notice"), HALF_CLOSE, OK)
 
 
 def test_an_event_waits_for_another_call() -> None:
-    notified = script(HEADER, ANSWER, reply("a"), reply("b"), HALF_CLOSE, OK)
+    notified = lanes(HEADER, ANSWER, reply("a"), reply("b"), HALF_CLOSE, OK)
     (
         Playbook(notified, Side.SERVER, edges=[EDGE])
         >> HEADER
@@ -395,7 +395,7 @@ def test_only_an_event_that_nothing_else_holds_is_blocked_on_another_call() -> N
 
 
 def test_an_event_is_due_its_gap_behind_what_happened_on_the_other_call() -> None:
-    timed = Script.of(recorded((0, HEADER), (1, ANSWER), (9, reply("notice")), (10, HALF_CLOSE), (11, OK)))
+    timed = Lanes.of(recorded((0, HEADER), (1, ANSWER), (9, reply("notice")), (10, HALF_CLOSE), (11, OK)))
     edge = replace(EDGE, position=1)
 
     (
@@ -411,7 +411,7 @@ def test_an_event_is_due_its_gap_behind_what_happened_on_the_other_call() -> Non
 
 
 def test_an_event_that_is_not_due_does_not_ask_for_the_other_call() -> None:
-    timed = Script.of(recorded((0, HEADER), (1, ANSWER), (60_000, reply("notice")), (60_001, OK)))
+    timed = Lanes.of(recorded((0, HEADER), (1, ANSWER), (60_000, reply("notice")), (60_001, OK)))
     asked: list[Across] = []
     edge = replace(EDGE, position=1)
     player = Player(
@@ -428,7 +428,7 @@ def test_an_event_that_is_not_due_does_not_ask_for_the_other_call() -> None:
 
 
 def test_a_stall_names_the_other_call() -> None:
-    quiet = script(HEADER, ANSWER, reply("notice"), OK)
+    quiet = lanes(HEADER, ANSWER, reply("notice"), OK)
     edge = replace(EDGE, position=1, name="ClientMessage #2")
     (
         Playbook(quiet, Side.SERVER, edges=[edge])
@@ -447,7 +447,7 @@ def test_a_stall_names_the_other_call() -> None:
 
 def test_metadata_status_and_details_are_said_as_recorded() -> None:
     rich = ServerTrailer(Status(Code.NOT_FOUND, "no such room", b"\x08\x05"), Metadata((("x-why", "quota"),)), None, 0)
-    recording = script(HEADER, ServerHeader(Metadata((("x-room", "7"),))), rich)
+    recording = lanes(HEADER, ServerHeader(Metadata((("x-room", "7"),))), rich)
 
     (Playbook(recording, Side.SERVER) >> HEADER << (recording.server[0].event, rich)).done()
 
@@ -462,19 +462,19 @@ def test_metadata_status_and_details_are_said_as_recorded() -> None:
     ],
 )
 def test_a_call_may_end_at_once(ending: Event) -> None:
-    (Playbook(script(HEADER, ending), Side.SERVER) >> HEADER << ending).done()
-    (Playbook(script(HEADER, ending), Side.CLIENT) >> HEADER << ending).done()
+    (Playbook(lanes(HEADER, ending), Side.SERVER) >> HEADER << ending).done()
+    (Playbook(lanes(HEADER, ending), Side.CLIENT) >> HEADER << ending).done()
 
 
 def test_a_recorded_cancel_is_said_by_the_order() -> None:
-    cancelled = script(HEADER, ANSWER, reply("a"), CANCEL)
+    cancelled = lanes(HEADER, ANSWER, reply("a"), CANCEL)
 
     (Playbook(cancelled, Side.CLIENT) >> HEADER << ANSWER << reply("a") >> CANCEL).done()
     (Playbook(cancelled, Side.SERVER) >> HEADER << (ANSWER, reply("a")) >> CANCEL).done()
 
 
 def test_a_client_that_goes_away_has_cancelled() -> None:
-    outcome = (Playbook(script(HEADER, ANSWER, CANCEL), Side.SERVER) >> HEADER << ANSWER >> Lost("reset")).done()
+    outcome = (Playbook(lanes(HEADER, ANSWER, CANCEL), Side.SERVER) >> HEADER << ANSWER >> Lost("reset")).done()
 
     assert outcome.session is not None
     assert (outcome.session.ended, outcome.session.reason) == (Ended.CONNECTION_LOST, "reset")
@@ -485,7 +485,7 @@ TIMED_OUT = fails(Code.DEADLINE_EXCEEDED)
 
 
 def test_a_deadline_is_said_by_the_order_and_accepted_when_it_is_up() -> None:
-    late = Script.of(recorded((0, DEADLINE), (1, ANSWER), (251, CANCEL)))
+    late = Lanes.of(recorded((0, DEADLINE), (1, ANSWER), (251, CANCEL)))
 
     (Playbook(late, Side.CLIENT) >> DEADLINE << ANSWER >> CANCEL).done()
     outcome = (Playbook(late, Side.SERVER) >> DEADLINE << ANSWER >> After(250) >> CANCEL).done()
@@ -497,8 +497,8 @@ def test_a_deadline_is_said_by_the_order_and_accepted_when_it_is_up() -> None:
 
 
 def test_whichever_clock_is_first_ends_a_call_by_its_deadline() -> None:
-    by_client = Script.of(recorded((0, DEADLINE), (1, ANSWER), (251, CANCEL)))
-    by_server = Script.of(recorded((0, DEADLINE), (1, ANSWER), (251, TIMED_OUT)))
+    by_client = Lanes.of(recorded((0, DEADLINE), (1, ANSWER), (251, CANCEL)))
+    by_server = Lanes.of(recorded((0, DEADLINE), (1, ANSWER), (251, TIMED_OUT)))
 
     (Playbook(by_client, Side.CLIENT, speed=1) >> DEADLINE << ANSWER >> After(249) << TIMED_OUT).done()
     (Playbook(by_server, Side.CLIENT) >> DEADLINE << ANSWER >> After(250) << TIMED_OUT).done()
@@ -506,7 +506,7 @@ def test_whichever_clock_is_first_ends_a_call_by_its_deadline() -> None:
 
 
 def test_a_call_that_ended_by_its_deadline_needs_one() -> None:
-    late = Script.of(recorded((0, DEADLINE), (251, CANCEL)))
+    late = Lanes.of(recorded((0, DEADLINE), (251, CANCEL)))
     (
         Playbook(late, Side.SERVER)
         >> HEADER
@@ -515,12 +515,12 @@ def test_a_call_that_ended_by_its_deadline_needs_one() -> None:
 
 
 def test_a_deadline_that_is_longer_or_gone_is_no_mismatch_where_it_ended_nothing() -> None:
-    (Playbook(script(DEADLINE, HALF_CLOSE, OK), Side.SERVER) >> (HEADER, HALF_CLOSE) << OK).done()
-    (Playbook(script(HEADER, HALF_CLOSE, OK), Side.SERVER) >> (DEADLINE, HALF_CLOSE) << OK).done()
+    (Playbook(lanes(DEADLINE, HALF_CLOSE, OK), Side.SERVER) >> (HEADER, HALF_CLOSE) << OK).done()
+    (Playbook(lanes(HEADER, HALF_CLOSE, OK), Side.SERVER) >> (DEADLINE, HALF_CLOSE) << OK).done()
 
 
 def test_what_crosses_our_last_word_is_not_judged() -> None:
-    early = script(HEADER, ANSWER, ask("a"), OK, HALF_CLOSE)
+    early = lanes(HEADER, ANSWER, ask("a"), OK, HALF_CLOSE)
     outcome = (Playbook(early, Side.SERVER) >> HEADER << ANSWER >> ask("a") << OK >> (ask("b"), CANCEL)).done()
 
     assert outcome.session is not None
@@ -528,14 +528,14 @@ def test_what_crosses_our_last_word_is_not_judged() -> None:
 
 
 def test_what_was_seen_behind_the_servers_end_is_said_and_not_missed() -> None:
-    early = Script.of(recorded((0, HEADER), (1, OK), (2, HALF_CLOSE)))
+    early = Lanes.of(recorded((0, HEADER), (1, OK), (2, HALF_CLOSE)))
 
     assert (Playbook(early, Side.CLIENT) >> HEADER << OK >> HALF_CLOSE).done().notes == ()
     assert (Playbook(early, Side.CLIENT, speed=1) >> HEADER << OK).done().notes == ()
 
 
 def test_what_the_peers_end_left_unsaid_is_noted() -> None:
-    cancelled = Script.of(recorded((0, HEADER), (1, ANSWER), (10, reply("a")), (20, reply("b")), (30, CANCEL)))
+    cancelled = Lanes.of(recorded((0, HEADER), (1, ANSWER), (10, reply("a")), (20, reply("b")), (30, CANCEL)))
     early = Playbook(cancelled, Side.SERVER, speed=1) >> HEADER >> After(1) << ANSWER >> CANCEL
 
     assert early.done().notes == ("2 of our events were not sent: the client had ended the call",)
@@ -547,7 +547,7 @@ def test_what_the_peers_end_left_unsaid_is_noted() -> None:
 
 
 def test_a_lost_connection_is_lost_as_it_was() -> None:
-    lost = Script.of(recorded((0, HEADER), (1, ANSWER), (2, ask("a")), closed=lost_by(Side.SERVER, 9, Closing.RESET)))
+    lost = Lanes.of(recorded((0, HEADER), (1, ANSWER), (2, ask("a")), closed=lost_by(Side.SERVER, 9, Closing.RESET)))
     loss = Loss(Side.SERVER, True, 9 * MS)
 
     outcome = (Playbook(lost, Side.SERVER) >> HEADER << ANSWER >> ask("a") << loss).done()
@@ -560,7 +560,7 @@ def test_a_lost_connection_is_lost_as_it_was() -> None:
 
 
 def test_a_client_that_loses_its_connection_does_so_again() -> None:
-    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.CLIENT, 2)))
+    lost = Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.CLIENT, 2)))
 
     (Playbook(lost, Side.CLIENT) >> HEADER << ANSWER >> Loss(Side.CLIENT, False, 2 * MS)).done()
     (Playbook(lost, Side.SERVER) >> HEADER << ANSWER >> Lost()).done()
@@ -580,7 +580,7 @@ def test_a_loss_that_was_not_recorded_is_a_mismatch() -> None:
 
     assert outcome.mismatch is not None
     assert outcome.mismatch.sentence == "The client's connection was lost (reset) before its first message."
-    silent = script(HEADER, HALF_CLOSE, ANSWER, reply("a"), OK)
+    silent = lanes(HEADER, HALF_CLOSE, ANSWER, reply("a"), OK)
     waiting = Playbook(silent, Side.SERVER, edges=[replace(EDGE, position=1)])
     outcome = (waiting >> (HEADER, HALF_CLOSE) << ANSWER >> Lost()).failed()
     assert outcome.mismatch is not None
@@ -588,12 +588,12 @@ def test_a_loss_that_was_not_recorded_is_a_mismatch() -> None:
 
 
 def test_a_connection_that_goes_behind_the_end_is_nothing() -> None:
-    (Playbook(script(HEADER, OK), Side.SERVER) >> HEADER << OK >> Lost()).done()
-    (Playbook(script(HEADER, OK), Side.CLIENT) >> HEADER << OK << Lost()).done()
+    (Playbook(lanes(HEADER, OK), Side.SERVER) >> HEADER << OK >> Lost()).done()
+    (Playbook(lanes(HEADER, OK), Side.CLIENT) >> HEADER << OK << Lost()).done()
 
 
 def test_goaway_is_said_where_it_was() -> None:
-    leaving = Script.of(
+    leaving = Lanes.of(
         recorded(
             (0, HEADER), (1, ANSWER), (2, ask("a")), (4, reply("a")), (5, HALF_CLOSE), (6, OK),
             goaways=[goaway(3, 11, b"too_many_pings")],
@@ -619,7 +619,7 @@ def test_goaway_is_said_where_it_was() -> None:
 def test_a_loss_waits_for_the_other_calls_of_its_connection() -> None:
     loss = Loss(Side.SERVER, False, 2 * MS)
     there: list[Loss | Parting] = []
-    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
+    lost = Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
     book = Playbook(lost, Side.SERVER, joined=there.__contains__)
 
     player = (book >> HEADER << ANSWER >> After(20_000)).waits()
@@ -630,7 +630,7 @@ def test_a_loss_waits_for_the_other_calls_of_its_connection() -> None:
 
 
 def test_goaway_waits_for_the_other_calls_of_its_connection_and_what_is_behind_it_does_too() -> None:
-    leaving = Script.of(recorded((0, HEADER), (1, ANSWER), (3, OK), goaways=[goaway(2)]))
+    leaving = Lanes.of(recorded((0, HEADER), (1, ANSWER), (3, OK), goaways=[goaway(2)]))
     others = [False, False, True]
     book = Playbook(leaving, Side.SERVER, joined=lambda what: others.pop(0))
     parting = Parting(1, 1, 0, b"", 2 * MS)
@@ -643,14 +643,14 @@ def test_goaway_waits_for_the_other_calls_of_its_connection_and_what_is_behind_i
 
 def test_a_call_stands_at_a_loss_when_it_would_be_due() -> None:
     loss = Loss(Side.SERVER, False, 9 * MS)
-    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 9)))
+    lost = Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 9)))
     player = (Playbook(lost, Side.SERVER, speed=1) >> HEADER >> After(1) << ANSWER).waits()
 
     assert [player.stands_at(loss, ms * MS) for ms in (1, 8, 9)] == [False, False, True]
 
 
 def test_what_comes_while_a_loss_waits_for_other_calls_is_judged() -> None:
-    lost = Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
+    lost = Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.SERVER, 2)))
     (
         Playbook(lost, Side.SERVER, joined=lambda what: False)
         >> HEADER
@@ -661,7 +661,7 @@ def test_what_comes_while_a_loss_waits_for_other_calls_is_judged() -> None:
 
 
 def test_goaway_before_the_connection_is_lost() -> None:
-    leaving = Script.of(recorded((0, HEADER), (1, ANSWER), goaways=[goaway(3)], closed=lost_by(Side.SERVER, 4)))
+    leaving = Lanes.of(recorded((0, HEADER), (1, ANSWER), goaways=[goaway(3)], closed=lost_by(Side.SERVER, 4)))
 
     (
         Playbook(leaving, Side.SERVER)
@@ -671,7 +671,7 @@ def test_goaway_before_the_connection_is_lost() -> None:
 
 
 def test_a_stall_names_what_a_goaway_waits_for() -> None:
-    leaving = Script.of(recorded((0, HEADER), (1, ask("a")), (3, ANSWER), (4, OK), goaways=[goaway(2)]))
+    leaving = Lanes.of(recorded((0, HEADER), (1, ask("a")), (3, ANSWER), (4, OK), goaways=[goaway(2)]))
     (
         Playbook(leaving, Side.SERVER, word="><<>")
         >> HEADER
@@ -684,7 +684,7 @@ def test_a_stall_names_what_a_goaway_waits_for() -> None:
 
 
 def test_a_recording_that_was_cut_is_played_to_its_last_entry() -> None:
-    cut = script(HEADER, ANSWER, ask("a"), ended=Ended.DAMAGED, reason="frames out of step")
+    cut = lanes(HEADER, ANSWER, ask("a"), ended=Ended.DAMAGED, reason="frames out of step")
     note = "replayed up to the last entry of the recording, which is damaged: frames out of step"
 
     served = (
@@ -797,7 +797,7 @@ def test_what_is_bound_is_not_what_was_prepared() -> None:
 
 
 def test_a_note_is_made_once() -> None:
-    player = Playbook(script(HEADER, OK), Side.SERVER).player
+    player = Playbook(lanes(HEADER, OK), Side.SERVER).player
     player.note("this")
     player.note("this")
 
@@ -811,14 +811,14 @@ def test_a_call_on_which_nothing_happened_has_no_session() -> None:
 # One player goes on where another stands
 
 
-def adopted(by: Script, of: Playbook, **more: Any) -> tuple[Player, bool]:
+def adopted(by: Lanes, of: Playbook, **more: Any) -> tuple[Player, bool]:
     history = of.waits().history
     player = Player(by, Side.SERVER, terms(by, Side.SERVER, **more), by_bytes)
     return player, player.adopt(history)
 
 
 def test_a_history_that_fits_is_adopted() -> None:
-    other = script(HEADER, ANSWER, ask("a"), reply("a"), ask("c"), reply("c"), HALF_CLOSE, OK)
+    other = lanes(HEADER, ANSWER, ask("a"), reply("a"), ask("c"), reply("c"), HALF_CLOSE, OK)
     player, fits = adopted(other, Playbook(ECHO, Side.SERVER) >> HEADER << ANSWER >> ask("a") << reply("a"))
 
     assert fits
@@ -833,15 +833,15 @@ def test_a_history_that_fits_is_adopted() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        script(HEADER, ANSWER, ask("a"), reply("other"), HALF_CLOSE, OK),
-        script(HEADER, ANSWER, ask("b"), reply("a"), HALF_CLOSE, OK),
-        script(HEADER, ask("a"), HALF_CLOSE, ANSWER, reply("a"), OK),
-        script(HEADER, ANSWER, ask("a"), OK),
-        script(HEADER, OK),
+        lanes(HEADER, ANSWER, ask("a"), reply("other"), HALF_CLOSE, OK),
+        lanes(HEADER, ANSWER, ask("b"), reply("a"), HALF_CLOSE, OK),
+        lanes(HEADER, ask("a"), HALF_CLOSE, ANSWER, reply("a"), OK),
+        lanes(HEADER, ANSWER, ask("a"), OK),
+        lanes(HEADER, OK),
     ],
     ids=["said otherwise", "asked otherwise", "said too early", "said more", "ended"],
 )
-def test_a_history_that_does_not_fit_is_not_adopted(other: Script) -> None:
+def test_a_history_that_does_not_fit_is_not_adopted(other: Lanes) -> None:
     assert not adopted(other, Playbook(ECHO, Side.SERVER) >> HEADER << ANSWER >> ask("a") << reply("a"))[1]
 
 
@@ -855,7 +855,7 @@ def test_a_call_that_was_ended_for_a_mismatch_is_not_adopted() -> None:
 
 
 def test_an_adopted_pace_goes_on_from_what_was_said() -> None:
-    timed = Script.of(recorded((0, HEADER), (1, ANSWER), (11, reply("a")), (12, OK)))
+    timed = Lanes.of(recorded((0, HEADER), (1, ANSWER), (11, reply("a")), (12, OK)))
     player, fits = adopted(timed, Playbook(ECHO, Side.SERVER) >> After(5) >> HEADER << ANSWER, speed=1)
 
     assert fits
@@ -880,9 +880,9 @@ class Counted(tuple[Any, ...]):
         return super().__getitem__(part)
 
 
-def echoes(count: int) -> Script:
+def echoes(count: int) -> Lanes:
     rounds = [event for number in range(count) for event in (ask(f"{number}"), reply(f"{number}"))]
-    return script(HEADER, ANSWER, *rounds, HALF_CLOSE, OK)
+    return lanes(HEADER, ANSWER, *rounds, HALF_CLOSE, OK)
 
 
 @pytest.mark.parametrize("speed", [math.inf, 1e6])
@@ -1002,7 +1002,7 @@ def joined(players: dict[Side, Player]) -> str:
 @examples(150)
 @given(session=sessions())
 def test_a_client_and_a_server_of_one_script_agree(session: Session, expect: str, speed: float) -> None:
-    recording = Script.of(session)
+    recording = Lanes.of(session)
     players = {
         side: Player(recording, side, terms(recording, side, expect, speed), by_bytes, sees_all=speed == 1)
         for side in Side
@@ -1027,7 +1027,7 @@ def test_a_client_and_a_server_of_one_script_agree(session: Session, expect: str
         client, server = client + (side is Side.CLIENT), server + (side is Side.SERVER)
 
 
-def ended(recording: Script, client: int, server: int) -> bool:
+def ended(recording: Lanes, client: int, server: int) -> bool:
     said = (*recording.client[:client], *recording.server[:server])
     return any(isinstance(step.event, (Cancel, Reset, ServerTrailer)) for step in said)
 
@@ -1042,7 +1042,7 @@ REFUSED = ServerTrailer(Status(Code.UNIMPLEMENTED, "no such method"), GRPC_ANSWE
 
 @pytest.mark.parametrize("more", [(ask("a"),), (HALF_CLOSE,), (ask("a"), ask("b"), HALF_CLOSE)])
 def test_what_comes_with_the_event_that_lets_us_say_our_last_word_crosses_it(more: tuple[Event, ...]) -> None:
-    one = script(HEADER, REFUSED)
+    one = lanes(HEADER, REFUSED)
     player = Player(one, Side.SERVER, terms(one, Side.SERVER), by_bytes)
     player.received([row_of(HEADER), *map(row_of, more)], 0)
     assert player.next(0) == Send((Step(REFUSED, 1 * MS),), 0)
@@ -1051,7 +1051,7 @@ def test_what_comes_with_the_event_that_lets_us_say_our_last_word_crosses_it(mor
 
 
 def test_a_cancel_does_not_cross_what_was_not_said() -> None:
-    one = script(HEADER, REFUSED)
+    one = lanes(HEADER, REFUSED)
     player = Player(one, Side.SERVER, terms(one, Side.SERVER), by_bytes)
     player.received([row_of(HEADER), row_of(CANCEL)], 0)
     mismatch = player.outcome(CONNECTION, 1).mismatch

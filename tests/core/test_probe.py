@@ -10,10 +10,10 @@ import pytest
 
 from duplexmock.core.events import ClientHeader, ClientMessage, Event, Reset, ServerMessage, Side, side_of
 from duplexmock.core.history import Arrived, History, Said
+from duplexmock.core.lanes import Lanes, Loss, Step
 from duplexmock.core.moves import Done, Send, Wait
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.probe import Probe, Turns, extended
-from duplexmock.core.script import Loss, Script, Step
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.terms import Across
 from tests.playbook import (
@@ -28,10 +28,10 @@ from tests.playbook import (
     ask,
     by_bytes,
     header,
+    lanes,
     recorded,
     reply,
     row_of,
-    script,
     terms,
 )
 
@@ -51,7 +51,7 @@ def turns(rank: Callable[[int, int, int], tuple[int, ...]] = in_turn, events: in
     return Turns(HOLD_MS * MS, rank, events)
 
 
-def probe(of: Script, side: Side, at: Turns | None = None, timeout_s: float = TIMEOUT_S, **more: Any) -> Probe:
+def probe(of: Lanes, side: Side, at: Turns | None = None, timeout_s: float = TIMEOUT_S, **more: Any) -> Probe:
     return Probe(at or turns(), of, side, terms(of, side, timeout_s=timeout_s), by_bytes, **more)
 
 
@@ -65,7 +65,7 @@ class Table:
         self, *probes: Probe, reactions: Reactions | None = None, pushes: Sequence[tuple[float, int, Event]] = ()
     ) -> None:
         self.lines: list[str] = []
-        self._probes = {each.script.number: each for each in probes}
+        self._probes = {each.lanes.number: each for each in probes}
         self._reactions = reactions or {}
         self._coming = [(round(ms * MS), number, event) for ms, number, event in pushes]
         self._ended: set[int] = set()
@@ -116,7 +116,7 @@ class Table:
         self.lines.append(f"{self._now_ns / MS:g} {number} {side_of(event).value} {told}")
 
 
-ECHO = script(HEADER, ANSWER, ask("a"), reply("A"), ask("b"), reply("B"), HALF_CLOSE, OK)
+ECHO = lanes(HEADER, ANSWER, ask("a"), reply("A"), ask("b"), reply("B"), HALF_CLOSE, OK)
 
 ECHOES: Reactions = {
     (1, HEADER): [(3, ANSWER)],
@@ -144,7 +144,7 @@ def test_one_event_at_a_time_is_said_when_nothing_has_come_for_the_hold() -> Non
 
 
 def test_the_server_holds_its_events_as_well() -> None:
-    ours = script(HEADER, ANSWER, reply("A"), ask("a"), reply("B"), ask("b"), OK)
+    ours = lanes(HEADER, ANSWER, reply("A"), ask("a"), reply("B"), ask("b"), OK)
     reactions = {(1, reply("A")): [(3.0, ask("a"))], (1, reply("B")): [(3.0, ask("b"))]}
     assert Table(probe(ours, Side.SERVER), reactions=reactions, pushes=[(0, 1, HEADER)]).played() == [
         "0 1 > ClientHeader",
@@ -169,7 +169,7 @@ def test_an_event_that_took_the_peer_longer_than_the_hold_comes_behind_the_next_
 
 
 def test_the_peer_breaks_the_quiet_by_as_much_as_the_recording_has_of_it() -> None:
-    ours = script(HEADER, ANSWER, reply("push"), reply("push"), HALF_CLOSE, OK)
+    ours = lanes(HEADER, ANSWER, reply("push"), reply("push"), HALF_CLOSE, OK)
     pushes = [(90.0 * n, 1, reply("push")) for n in range(1, 12)]
     reactions = {(1, HEADER): [(0.0, ANSWER)], (1, HALF_CLOSE): [(50.0, OK)]}
     lines = Table(probe(ours, Side.CLIENT), reactions=reactions, pushes=pushes).played()
@@ -187,7 +187,7 @@ def test_the_peer_breaks_the_quiet_by_as_much_as_the_recording_has_of_it() -> No
 
 
 def test_other_kinds_of_events_than_were_recorded_break_no_quiet() -> None:
-    ours = script(HEADER, ask("a"), reply("A"))
+    ours = lanes(HEADER, ask("a"), reply("A"))
     pushes = [(60.0, 1, ANSWER)]
     assert Table(probe(ours, Side.CLIENT, timeout_s=0.15), pushes=pushes).played() == [
         "0 1 > ClientHeader",
@@ -215,8 +215,8 @@ def test_when_all_has_come_the_rest_is_said_at_once() -> None:
 # Several calls
 
 TWO = (
-    Script.of(recorded((0, HEADER), (10, ask("a1")), (30, ask("a2")), (50, HALF_CLOSE), (52, OK), number=1)),
-    Script.of(recorded((5, HEADER), (20, ask("b1")), (40, ask("b2")), (60, HALF_CLOSE), (62, OK), number=2)),
+    Lanes.of(recorded((0, HEADER), (10, ask("a1")), (30, ask("a2")), (50, HALF_CLOSE), (52, OK), number=1)),
+    Lanes.of(recorded((5, HEADER), (20, ask("b1")), (40, ask("b2")), (60, HALF_CLOSE), (62, OK), number=2)),
 )
 ENDS: Reactions = {(number, HALF_CLOSE): [(2, OK)] for number in (1, 2)}
 
@@ -381,7 +381,7 @@ def test_a_header_without_a_deadline_stays_as_it_is(pairs: Any) -> None:
 
 def test_a_header_is_said_with_time_for_two_holds_an_event_and_the_timeout() -> None:
     timed = header(("grpc-timeout", "5S"))
-    ours = script(timed, ANSWER, ask("a"), HALF_CLOSE, OK)
+    ours = lanes(timed, ANSWER, ask("a"), HALF_CLOSE, OK)
     said = probe(ours, Side.CLIENT, turns(events=7), timeout_s=3).next(0)
     assert said == Send((Step(header(("grpc-timeout", "9400m")), 0),))  # 5 s, 2 of 100 ms for each of 7, and 3 s
 
@@ -407,7 +407,7 @@ def test_it_ends_after_its_last_word() -> None:
         "400 1 < ServerTrailer",
         "400 1   done",
     ]
-    cancelled = script(HEADER, ask("a"), CANCEL, ANSWER)
+    cancelled = lanes(HEADER, ask("a"), CANCEL, ANSWER)
     assert Table(probe(cancelled, Side.CLIENT)).played()[-2:] == ["200 1 > Cancel", "200 1   done"]
 
 
@@ -426,7 +426,7 @@ def test_it_ends_when_the_peer_has_said_nothing_for_the_timeout() -> None:
 
 def test_more_than_was_recorded_does_not_keep_it_from_its_end() -> None:
     pushes = [(200.0 * n, 1, reply("more")) for n in range(1, 10)]
-    ours = script(HEADER, ANSWER, HALF_CLOSE, OK)
+    ours = lanes(HEADER, ANSWER, HALF_CLOSE, OK)
     assert Table(probe(ours, Side.CLIENT, timeout_s=0.5), pushes=pushes).played()[-2:] == [
         "600 1 < more",
         "600 1   done",
@@ -434,7 +434,7 @@ def test_more_than_was_recorded_does_not_keep_it_from_its_end() -> None:
 
 
 def test_it_ends_when_all_was_said_and_heard_though_nobody_ended_it() -> None:
-    ours = script(HEADER, ANSWER, ask("a"), reply("A"))
+    ours = lanes(HEADER, ANSWER, ask("a"), reply("A"))
     assert Table(probe(ours, Side.CLIENT), reactions=ECHOES).played()[-2:] == ["106 1 < A", "106 1   done"]
 
 
@@ -478,7 +478,7 @@ def test_what_is_not_as_recorded_is_marked_until_it_is_asked_again(event: Event)
 
 
 def test_more_than_was_recorded_is_marked_as_well() -> None:
-    each = probe(script(HEADER, ANSWER), Side.SERVER)
+    each = probe(lanes(HEADER, ANSWER), Side.SERVER)
     each.received([row_of(HEADER)], 0)
     each.received([row_of(ask("a"))], 1 * MS)
     assert each.mismatch == Mismatch("", Side.CLIENT, 1, 0, 1 * MS)

@@ -1,4 +1,4 @@
-"""The sentences: one for each way to leave the script; report/test_outcomes.py has them in their places."""
+"""The sentences: one for each way to leave the lanes; report/test_outcomes.py has them in their places."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 import duplexmock
 from duplexmock.core.connection import GoAway
 from duplexmock.core.events import Cancel, ClientMessage, Reset, ServerMessage, Side
+from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.rows import Row, RowKind
-from duplexmock.core.script import Loss, Parting
 from duplexmock.core.status import ErrorCode
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.driver import MAX_UNREAD_RUNS, Driver, LiveStream

@@ -21,9 +21,9 @@ from typing import Any
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Event, Reset, Side, side_of
+from duplexmock.core.lanes import Lanes, Loss, Parting
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.rows import Row
-from duplexmock.core.script import Loss, Parting, Script
 from duplexmock.core.session import Session
 from duplexmock.core.status import ErrorCode
 from duplexmock.play.play import Play
@@ -150,18 +150,18 @@ class Call:
 class Plain:
     """A Reading that compares by bytes."""
 
-    def of_call(self, script: Script, side: Side) -> CallReading:
+    def of_call(self, lanes: Lanes, side: Side) -> CallReading:
         return CallReading(by_bytes)
 
-    def offered(self, script: Script, header: Event) -> Script:
-        return script
+    def offered(self, lanes: Lanes, header: Event) -> Lanes:
+        return lanes
 
 
 def source(
     *sessions: Session, name: str = "one.duplex", side: Side = Side.SERVER, reading: Reading | None = None, **on: Any
 ) -> Source:
     """Return a source of these sessions, on terms as in the playbook."""
-    return Source(name, lambda: iter(sessions), Script.of, lambda of: terms(of, side, **on), reading or Plain())
+    return Source(name, lambda: iter(sessions), Lanes.of, lambda of: terms(of, side, **on), reading or Plain())
 
 
 class House:

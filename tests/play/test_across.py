@@ -25,9 +25,9 @@ from tests.playbook import (
     Playbook,
     ask,
     header,
+    lanes,
     recorded,
     reply,
-    script,
 )
 
 
@@ -134,7 +134,7 @@ def test_what_is_found_while_reading_is_what_is_found_with_all_in_view(seed: int
 
     for side in Side:
         for part in Repertoire([source(*sessions, side=side)], side):
-            expected = plainly(sessions[part.script.number - 1], sessions, side)
+            expected = plainly(sessions[part.lanes.number - 1], sessions, side)
             assert [(edge.position, edge.number, edge.count) for edge in part.edges] == expected
 
 
@@ -375,4 +375,4 @@ async def test_at_speed_1_a_call_of_a_minute_later_is_waited_for() -> None:
 def test_the_room_of_a_player_alone() -> None:
     edge = found(BOB, ANN)[0]
     assert edge == Across(1, 1, Side.CLIENT, 2, 10 * MS, "ClientMessage #1")
-    (Playbook(script(*LANES["Bob"], number=2), Side.SERVER, edges=[edge]) >> HEADER << ANSWER >> After(5)).waits()
+    (Playbook(lanes(*LANES["Bob"], number=2), Side.SERVER, edges=[edge]) >> HEADER << ANSWER >> After(5)).waits()

@@ -9,7 +9,7 @@ import pytest
 
 from duplexmock.core.connection import Closing
 from duplexmock.core.events import Event, ServerTrailer, Side
-from duplexmock.core.script import Loss, Parting
+from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.session import Session
 from duplexmock.core.status import Code, Status
 from tests.play.live import House, verdicts, virtual

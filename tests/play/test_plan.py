@@ -21,13 +21,13 @@ from duplexmock.play.repertoire import Repertoire
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
 from tests.play.live import Plain
-from tests.playbook import ANSWER, HALF_CLOSE, HEADER, METHOD, OK, ask, reply, script
+from tests.playbook import ANSWER, HALF_CLOSE, HEADER, METHOD, OK, ask, lanes, reply
 from tests.store.fixtures import BARE, FIRST, write
 
 NONE = Expectations()
 TOKEN = "redacted:" + "0" * 16
 SECRET = Metadata((("authorization", TOKEN), ("x-room", "7")))
-ECHO = script(HEADER, ask("a"), ANSWER, reply("a"), HALF_CLOSE, OK)
+ECHO = lanes(HEADER, ask("a"), ANSWER, reply("a"), HALF_CLOSE, OK)
 
 # Options
 
@@ -141,7 +141,7 @@ def planned(of: Fixture, side: Side = Side.SERVER, **options: Any) -> list[Any]:
     ],
 )
 def test_sessions_are_chosen(fixture: Any, options: dict[str, Any], numbers: list[int]) -> None:
-    assert [part.script.number for part in planned(fixture(*THREE), **options)] == numbers
+    assert [part.lanes.number for part in planned(fixture(*THREE), **options)] == numbers
 
 
 @pytest.mark.parametrize(
@@ -293,12 +293,12 @@ def test_the_client_says_what_it_was_given(fixture: Any) -> None:
     given = {"Authorization": "me", "x-room": "8", "x-new-bin": "AAE"}
     [part] = planned(secret_call(fixture), Side.CLIENT, metadata=given)
 
-    assert part.script.client[0].event.metadata.pairs == (
+    assert part.lanes.client[0].event.metadata.pairs == (
         ("authorization", "me"),
         ("x-room", "8"),
         ("x-new-bin", b"\x00\x01"),
     )
-    assert [step.event.metadata for step in part.script.server] == [SECRET, SECRET]
+    assert [step.event.metadata for step in part.lanes.server] == [SECRET, SECRET]
 
 
 def test_the_server_says_what_it_was_given_for_what_was_redacted_and_else_what_it_said(fixture: Any) -> None:
@@ -306,9 +306,9 @@ def test_the_server_says_what_it_was_given_for_what_was_redacted_and_else_what_i
     [plain] = planned(secret_call(fixture))
     [given] = planned(secret_call(fixture), metadata={"authorization": "me", "x-room": "8", "x-new": "1"})
 
-    assert [step.event.metadata for step in plain.script.server] == [SECRET, SECRET]
-    assert [step.event.metadata for step in given.script.server] == [filled, filled]
-    assert given.script.client[0].event.metadata == SECRET
+    assert [step.event.metadata for step in plain.lanes.server] == [SECRET, SECRET]
+    assert [step.event.metadata for step in given.lanes.server] == [filled, filled]
+    assert given.lanes.client[0].event.metadata == SECRET
 
 
 def test_a_key_that_came_twice_is_given_once(fixture: Any) -> None:
@@ -317,7 +317,7 @@ def test_a_key_that_came_twice_is_given_once(fixture: Any) -> None:
         fixture(opened(1, 1, ClientHeader(METHOD, twice)), ended(1, 2)), Side.CLIENT, metadata={"x-k": "3"}
     )
 
-    assert part.script.client[0].event.metadata.pairs == (("x-k", "3"),)
+    assert part.lanes.client[0].event.metadata.pairs == (("x-k", "3"),)
 
 
 def test_the_value_of_a_binary_key_is_written_in_base64() -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from duplexmock.core import verdict
 from duplexmock.core.connection import Closing
 from duplexmock.core.events import ClientHeader, Event, Reset, ServerTrailer, Side
+from duplexmock.core.lanes import Loss
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 from duplexmock.core.outcome import Outcome
-from duplexmock.core.script import Loss
 from duplexmock.core.session import Session
 from duplexmock.core.status import Code, ErrorCode, Status
 from duplexmock.play.play import REFUSALS

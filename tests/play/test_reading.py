@@ -10,17 +10,17 @@ from typing import Any, cast
 import pytest
 
 from duplexmock.core.events import ClientHeader, ClientMessage, Event, ServerHeader, ServerMessage, Side
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.matching import Difference
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.player import Player
-from duplexmock.core.script import Script
 from duplexmock.core.session import Session
 from duplexmock.errors import ScriptError
 from duplexmock.play.reading import FixtureReading, check_paths
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.store.header import Expectations, Header
 from tests.play.live import House, source, verdicts, virtual
-from tests.playbook import ANSWER, HALF_CLOSE, HEADER, METHOD, OK, header, recorded, row_of, script, terms
+from tests.playbook import ANSWER, HALF_CLOSE, HEADER, METHOD, OK, header, lanes, recorded, row_of, terms
 from tests.schema.protos import chat_file, chat_message, set_of
 
 NONE = Expectations()
@@ -56,7 +56,7 @@ def reply(text: str, sender: str = "Ann", at: int = 1) -> ServerMessage:
     return ServerMessage(chat_message(sender, text, at).SerializeToString())
 
 
-ECHO = script(HEADER, ANSWER, ask("one"), reply("one"), ask("two"), reply("two"), HALF_CLOSE, OK)
+ECHO = lanes(HEADER, ANSWER, ask("one"), reply("one"), ask("two"), reply("two"), HALF_CLOSE, OK)
 
 
 def compared(of: FixtureReading, expected: Event, actual: Event) -> list[Difference]:
@@ -139,9 +139,9 @@ def test_a_path_has_to_lead_somewhere_in_one_of_the_fixtures() -> None:
 # What is bound
 
 
-def play(of: FixtureReading, side: Side, of_script: Script = ECHO) -> Player:
-    call = of.of_call(of_script, side)
-    return Player(of_script, side, terms(of_script, side), call.match, sees_all=call.sees_all, bind=call.bind)
+def play(of: FixtureReading, side: Side, of_lanes: Lanes = ECHO) -> Player:
+    call = of.of_call(of_lanes, side)
+    return Player(of_lanes, side, terms(of_lanes, side), call.match, sees_all=call.sees_all, bind=call.bind)
 
 
 def said(player: Player) -> list[Event]:
@@ -180,7 +180,7 @@ def test_without_a_bind_nothing_has_to_be_seen() -> None:
 
 def test_a_bound_value_is_found_in_what_is_compressed() -> None:
     opens = header(("grpc-encoding", "gzip"))
-    packed = script(opens, GZIP, ClientMessage(gzip.compress(ask("one").payload), 1),
+    packed = lanes(opens, GZIP, ClientMessage(gzip.compress(ask("one").payload), 1),
                     ServerMessage(gzip.compress(reply("one").payload), 1), HALF_CLOSE, OK)  # fmt: skip
     player = play(reading(bind=(SENDER,)), Side.SERVER, packed)
     player.received([row_of(opens)], 0)
@@ -216,7 +216,7 @@ def accepting(*values: str) -> ClientHeader:
     return header(*(("grpc-accept-encoding", value) for value in values))
 
 
-PACKED = script(HEADER, GZIP, ServerMessage(gzip.compress(b"\x0a\x01a"), 1), ServerMessage(b"\x0a\x01b"), OK)
+PACKED = lanes(HEADER, GZIP, ServerMessage(gzip.compress(b"\x0a\x01a"), 1), ServerMessage(b"\x0a\x01b"), OK)
 
 
 @pytest.mark.parametrize("values", [("gzip",), ("identity, deflate ,gzip",), ("identity", "gzip")])
@@ -241,7 +241,7 @@ def test_an_encoding_that_was_not_offered_is_left_out(values: tuple[str, ...]) -
 
 
 def test_a_message_that_cannot_be_decompressed_stays_as_it_was() -> None:
-    damaged = script(HEADER, GZIP, ServerMessage(b"not gzip", 1), OK)
+    damaged = lanes(HEADER, GZIP, ServerMessage(b"not gzip", 1), OK)
 
     assert [step.event for step in reading().offered(damaged, HEADER).server] == [
         ServerHeader(Metadata((("x-room", "7"),))),
@@ -252,7 +252,7 @@ def test_a_message_that_cannot_be_decompressed_stays_as_it_was() -> None:
 
 def test_what_is_not_compressed_needs_no_offer() -> None:
     for answer in (ANSWER, ServerHeader(Metadata((("grpc-encoding", "identity"),)))):
-        plain = script(HEADER, answer, OK)
+        plain = lanes(HEADER, answer, OK)
         assert reading().offered(plain, HEADER) is plain
 
 

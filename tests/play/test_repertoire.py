@@ -9,7 +9,7 @@ from itertools import count, islice
 import pytest
 
 from duplexmock.core.events import Side
-from duplexmock.core.script import Script
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.session import Session
 from duplexmock.play.repertoire import Repertoire, Source
 from tests.play.live import Plain, source
@@ -29,7 +29,7 @@ def reading(sessions: Iterable[Session]) -> tuple[Source, list[int]]:
             read.append(session.number)
             yield session
 
-    return Source("one", passing, Script.of, lambda of: terms(of, Side.SERVER), Plain()), read
+    return Source("one", passing, Lanes.of, lambda of: terms(of, Side.SERVER), Plain()), read
 
 
 def test_no_more_is_read_than_what_overlaps() -> None:
@@ -37,9 +37,9 @@ def test_no_more_is_read_than_what_overlaps() -> None:
     parts = iter(Repertoire([from_file], Side.SERVER))
 
     assert read == []
-    assert next(parts).script.number == 1
+    assert next(parts).lanes.number == 1
     assert read == [1, 2]
-    assert next(parts).script.number == 2
+    assert next(parts).lanes.number == 2
     assert read == [1, 2, 3]
 
 
@@ -47,16 +47,16 @@ def test_a_session_waits_for_what_overlaps_it() -> None:
     from_file, read = reading([brief(1, 0, 25), brief(2, 10), brief(3, 20), brief(4, 30), brief(5, 40)])
     parts = iter(Repertoire([from_file], Side.SERVER))
 
-    assert next(parts).script.number == 1
+    assert next(parts).lanes.number == 1
     assert read == [1, 2, 3, 4]
-    assert [part.script.number for part in parts] == [2, 3, 4, 5]
+    assert [part.lanes.number for part in parts] == [2, 3, 4, 5]
 
 
 def test_a_part_is_the_script_and_its_place() -> None:
     [part] = Repertoire([source(brief(7, 0), name="one.duplex")], Side.SERVER)
 
-    assert part.script == Script.of(brief(7, 0))
-    assert part.terms == terms(part.script, Side.SERVER)
+    assert part.lanes == Lanes.of(brief(7, 0))
+    assert part.terms == terms(part.lanes, Side.SERVER)
     assert (part.key, part.connection, part.edges) == (("one.duplex", 0, 7), 7, ())
 
 
@@ -69,7 +69,7 @@ def test_what_is_played_is_not_given_again_and_the_rest_is() -> None:
 
     assert next(iter(repertoire)) is second
     assert read == [1, 2, 3]
-    assert [part.script.number for part in repertoire] == [2, 3, 4, 5]
+    assert [part.lanes.number for part in repertoire] == [2, 3, 4, 5]
     assert len(read) == 5
 
 
@@ -87,7 +87,7 @@ def test_the_next_is_the_first_that_no_call_holds() -> None:
     assert following() == [2]
     second.is_held = True
     assert following() == [3]
-    assert [part.script.number for part in repertoire] == [1, 2, 3]
+    assert [part.lanes.number for part in repertoire] == [1, 2, 3]
     repertoire.played(first)
     for part in repertoire:
         part.is_held = True
@@ -133,13 +133,13 @@ def test_what_was_not_played_is_read_where_it_is_not_known() -> None:
 def test_no_more_is_read_for_a_method_of_which_nothing_is_left() -> None:
     first, read = reading(brief(number, 10 * number) for number in range(1, 6))
     methods = {1: "/a.B/C", 2: METHOD, 3: METHOD, 4: "/a.B/C", 5: "/a.B/C"}
-    repertoire = Repertoire([replace(first, methods=methods, script=lambda of: named(of, methods))], Side.SERVER)
+    repertoire = Repertoire([replace(first, methods=methods, lanes=lambda of: named(of, methods))], Side.SERVER)
 
-    assert [part.script.number for part in repertoire.of(METHOD)] == [2, 3]
+    assert [part.lanes.number for part in repertoire.of(METHOD)] == [2, 3]
     assert read == [1, 2, 3, 4]
     assert ([*repertoire.of("/a.B/D")], read) == ([], [1, 2, 3, 4])
-    assert [part.script.number for part in repertoire.of("/a.B/C")] == [1, 4, 5]
-    assert [part.script.number for part in repertoire] == [1, 2, 3, 4, 5]
+    assert [part.lanes.number for part in repertoire.of("/a.B/C")] == [1, 4, 5]
+    assert [part.lanes.number for part in repertoire] == [1, 2, 3, 4, 5]
 
 
 def test_a_method_is_left_in_the_passes_that_are_to_come() -> None:
@@ -149,8 +149,8 @@ def test_a_method_is_left_in_the_passes_that_are_to_come() -> None:
     assert [part.turn for part in repertoire.of(METHOD)] == [0, 1, 2]
 
 
-def named(session: Session, methods: Mapping[int, str]) -> Script:
-    return replace(Script.of(session), method=methods[session.number])
+def named(session: Session, methods: Mapping[int, str]) -> Lanes:
+    return replace(Lanes.of(session), method=methods[session.number])
 
 
 def test_a_session_waits_for_those_that_its_connection_had_when_it_was_lost() -> None:
@@ -161,7 +161,7 @@ def test_a_session_waits_for_those_that_its_connection_had_when_it_was_lost() ->
 
     part = next(iter(Repertoire([from_file], Side.SERVER)))
 
-    assert (part.script.number, read) == (1, [1, 2, 3, 4])
+    assert (part.lanes.number, read) == (1, [1, 2, 3, 4])
     assert [*part.fellows] == [(0, 1), (20 * MS, 2)]
     assert part.again(1).fellows == part.fellows
 

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duplexmock.core.events import ClientHeader, Side
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.outcome import Mismatch, Outcome
-from duplexmock.core.script import Script
 from duplexmock.report.junit import junit
-from tests.playbook import ANSWER, HALF_CLOSE, HEADER, OK, After, Playbook, ask, recorded, reply, script
+from tests.playbook import ANSWER, HALF_CLOSE, HEADER, OK, After, Playbook, ask, lanes, recorded, reply
 from tests.report.calls import BY_NUMBER
 from tests.wire.talk import examples
 
-AGREED = (Playbook(script(HEADER, OK), Side.SERVER) >> HEADER >> After(0) << OK).done()
+AGREED = (Playbook(lanes(HEADER, OK), Side.SERVER) >> HEADER >> After(0) << OK).done()
 FAILED = (
     Playbook(
-        Script.of(
+        Lanes.of(
             recorded((0, HEADER), (1, ANSWER), (2, ask("a")), (3, reply("a")), (4, HALF_CLOSE), (5, OK), number=2)
         ),
         Side.SERVER,

@@ -11,7 +11,7 @@ from duplexmock.core.outcome import Mismatch, Outcome, Unreached
 from duplexmock.report.jsonlines import entries
 from duplexmock.report.outcomelines import outcome_line
 from duplexmock.schema.differences import Written
-from tests.playbook import ANSWER, HEADER, METHOD, OK, Playbook, script
+from tests.playbook import ANSWER, HEADER, METHOD, OK, Playbook, lanes
 from tests.report.calls import BY_NUMBER
 
 
@@ -24,7 +24,7 @@ def written(outcome: Outcome) -> dict[str, object]:
     return fields
 
 
-AGREED = (Playbook(script(HEADER, OK, number=3), Side.SERVER) >> HEADER << OK).done()
+AGREED = (Playbook(lanes(HEADER, OK, number=3), Side.SERVER) >> HEADER << OK).done()
 
 
 def test_a_session_that_agreed() -> None:

@@ -16,9 +16,9 @@ from duplexmock.core.events import (
     ServerTrailer,
     Side,
 )
+from duplexmock.core.lanes import Lanes
 from duplexmock.core.metadata import Metadata
 from duplexmock.core.outcome import Mismatch, Outcome
-from duplexmock.core.script import Script
 from duplexmock.core.session import Ended, Entry, Session
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
@@ -42,9 +42,9 @@ from tests.playbook import (
     fails,
     goaway,
     header,
+    lanes,
     lost_by,
     recorded,
-    script,
 )
 from tests.report.calls import BY_NUMBER, DESCRIBED, said
 from tests.schema.protos import chat_file, set_of
@@ -60,7 +60,7 @@ def reply(text: str) -> ServerMessage:
     return ServerMessage(said(f"ack: {text}", "Server"))
 
 
-ECHO = Script.of(
+ECHO = Lanes.of(
     recorded(
         (0, HEADER), (0.5, ANSWER), (10, ask("one")), (10.5, reply("one")), (20, ask("two")), (20.5, reply("two")),
         (30, HALF_CLOSE), (30.5, OK),
@@ -68,11 +68,11 @@ ECHO = Script.of(
 )  # fmt: skip
 
 
-def server(of: Script = ECHO, **more: Any) -> Playbook:
+def server(of: Lanes = ECHO, **more: Any) -> Playbook:
     return Playbook(of, Side.SERVER, match=CallMatcher(of.method, lambda: PAYLOADS), **more)
 
 
-def client(of: Script = ECHO, **more: Any) -> Playbook:
+def client(of: Lanes = ECHO, **more: Any) -> Playbook:
     return Playbook(of, Side.CLIENT, match=CallMatcher(of.method, lambda: PAYLOADS), **more)
 
 
@@ -80,12 +80,12 @@ def closing(sentence: str) -> ServerTrailer:
     return ServerTrailer(Status(Code.FAILED_PRECONDITION, sentence))
 
 
-def begun(of: Script = ECHO, **more: Any) -> Playbook:
+def begun(of: Lanes = ECHO, **more: Any) -> Playbook:
     """The mock has answered the first message."""
     return server(of, **more) >> HEADER << ANSWER >> After(13) >> ask("one") << reply("one") >> After(1)
 
 
-def asked(of: Script = ECHO, **more: Any) -> Playbook:
+def asked(of: Lanes = ECHO, **more: Any) -> Playbook:
     """The first message has been answered to the client that we play."""
     return client(of, **more) >> HEADER << ANSWER >> ask("one") >> After(2) << reply("one") >> ask("two") >> After(1)
 
@@ -165,7 +165,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "behind the half-close": (
         lambda: (
-            server(Script.of(recorded((0, HEADER), (1, HALF_CLOSE), (2, ANSWER), (9_000, OK))), speed=1)
+            server(Lanes.of(recorded((0, HEADER), (1, HALF_CLOSE), (2, ANSWER), (9_000, OK))), speed=1)
             >> HEADER
             >> HALF_CLOSE
             >> After(1)
@@ -195,9 +195,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "no deadline": (
-        lambda: (
-            server(Script.of(recorded((0, header(("grpc-timeout", "250m"))), (1, ANSWER), (251, CANCEL)))) >> HEADER
-        ),
+        lambda: server(Lanes.of(recorded((0, header(("grpc-timeout", "250m"))), (1, ANSWER), (251, CANCEL)))) >> HEADER,
         [
             "      ! 0.000 ms  >  ClientHeader  expected ClientHeader  grpc-timeout: 250m",
             "             –    <  ServerHeader  not reached: waited for ClientHeader (seen, not learned)",
@@ -205,7 +203,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "message where it cancels": (
-        lambda: server(script(HEADER, ANSWER, CANCEL)) >> HEADER << ANSWER >> ask("one"),
+        lambda: server(lanes(HEADER, ANSWER, CANCEL)) >> HEADER << ANSWER >> ask("one"),
         [
             "        0.000 ms  >  ClientHeader",
             "        0.000 ms  <  ServerHeader",
@@ -215,7 +213,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "half-close where it cancels": (
-        lambda: server(script(HEADER, ANSWER, ask("one"), CANCEL)) >> HEADER << ANSWER >> ask("one") >> HALF_CLOSE,
+        lambda: server(lanes(HEADER, ANSWER, ask("one"), CANCEL)) >> HEADER << ANSWER >> ask("one") >> HALF_CLOSE,
         [
             "        0.000 ms  >  ClientHeader",
             "        0.000 ms  <  ServerHeader",
@@ -241,7 +239,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "wrong metadata": (
         lambda: (
-            server(script(header(("x-room", "7"), ("x-user", "ann"), ("x-user", "bob")), OK))
+            server(lanes(header(("x-room", "7"), ("x-user", "ann"), ("x-user", "bob")), OK))
             >> header(("x-room", "8"), ("x-user", "bob"), ("x-user", "ann"))
         ),
         [
@@ -296,7 +294,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "lost without end": (
         lambda: (
-            server(Script.of(recorded((0, HEADER), (1, ANSWER), (2, ask("one")), closed=lost_by(Side.SERVER, 3))))
+            server(Lanes.of(recorded((0, HEADER), (1, ANSWER), (2, ask("one")), closed=lost_by(Side.SERVER, 3))))
             >> HEADER
             << ANSWER
             >> Lost("closed")
@@ -327,9 +325,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "stall edge": (
         lambda: (
-            server(
-                script(HEADER, ANSWER, reply("one"), OK), edges=[Across(1, 2, Side.CLIENT, 2, 0, "ClientMessage #1")]
-            )
+            server(lanes(HEADER, ANSWER, reply("one"), OK), edges=[Across(1, 2, Side.CLIENT, 2, 0, "ClientMessage #1")])
             >> HEADER
             << ANSWER
             >> After(10_001)
@@ -346,7 +342,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "no loss": (
         lambda: (
-            server(Script.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.CLIENT, 2))))
+            server(Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=lost_by(Side.CLIENT, 2))))
             >> HEADER
             << ANSWER
             >> After(10_000)
@@ -421,9 +417,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "wrong status message": (
-        lambda: (
-            client(script(HEADER, fails(Code.ABORTED, "quota of 5"))) >> HEADER << fails(Code.ABORTED, "quota of 6")
-        ),
+        lambda: client(lanes(HEADER, fails(Code.ABORTED, "quota of 5"))) >> HEADER << fails(Code.ABORTED, "quota of 6"),
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerTrailer ABORTED  'quota of 6'  expected ServerTrailer ABORTED  'quota of 5'",
@@ -432,7 +426,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "no status": (
-        lambda: client(script(HEADER, OK)) >> HEADER << ServerTrailer(None, http_status=None),
+        lambda: client(lanes(HEADER, OK)) >> HEADER << ServerTrailer(None, http_status=None),
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerTrailer UNKNOWN, derived: no grpc-status  expected ServerTrailer OK",
@@ -440,7 +434,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "wrong trailer metadata": (
-        lambda: client(script(HEADER, ServerTrailer(Status(Code.OK), Metadata((("x-cost", "3"),))))) >> HEADER << OK,
+        lambda: client(lanes(HEADER, ServerTrailer(Status(Code.OK), Metadata((("x-cost", "3"),))))) >> HEADER << OK,
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerTrailer OK  expected ServerTrailer OK  x-cost: 3",
@@ -462,7 +456,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "another reset": (
-        lambda: client(script(HEADER, Reset(2))) >> HEADER << Reset(8),
+        lambda: client(lanes(HEADER, Reset(2))) >> HEADER << Reset(8),
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  Reset CANCEL  CANCELLED, derived: RST_STREAM  expected Reset INTERNAL_ERROR",
@@ -470,7 +464,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "status where it resets": (
-        lambda: client(script(HEADER, Reset(2))) >> HEADER << OK,
+        lambda: client(lanes(HEADER, Reset(2))) >> HEADER << OK,
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerTrailer OK  expected Reset INTERNAL_ERROR",
@@ -478,7 +472,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "initial metadata": (
-        lambda: client(script(HEADER, ServerHeader(Metadata((("x-room", "7"),))), OK)) >> HEADER << ServerHeader(),
+        lambda: client(lanes(HEADER, ServerHeader(Metadata((("x-room", "7"),))), OK)) >> HEADER << ServerHeader(),
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerHeader  expected ServerHeader  x-room: 7",
@@ -486,7 +480,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
         ],
     ),
     "header where it ends": (
-        lambda: client(script(HEADER, ServerTrailer(Status(Code.UNIMPLEMENTED), http_status=200))) >> HEADER << ANSWER,
+        lambda: client(lanes(HEADER, ServerTrailer(Status(Code.UNIMPLEMENTED), http_status=200))) >> HEADER << ANSWER,
         [
             "        0.000 ms  >  ClientHeader",
             "      ! 0.000 ms  <  ServerHeader  expected ServerTrailer UNIMPLEMENTED",
@@ -511,7 +505,7 @@ CASES: dict[str, tuple[Callable[[], Playbook], list[str]]] = {
     ),
     "strict server": (
         lambda: (
-            client(script(HEADER, ask("one"), ANSWER, HALF_CLOSE, reply("one"), OK), expect="strict", word=">><><<")
+            client(lanes(HEADER, ask("one"), ANSWER, HALF_CLOSE, reply("one"), OK), expect="strict", word=">><><<")
             >> (HEADER, ask("one"))
             << (ANSWER, reply("one"))
         ),
@@ -542,7 +536,7 @@ def test_a_mismatch_reads_like_this(name: str) -> None:
 
 
 def test_notes_and_advice_stand_below() -> None:
-    play = server(Script.of(recorded((0, HEADER), (1, ANSWER), ended=Ended.DAMAGED, reason="frames \x1b[31m")))
+    play = server(Lanes.of(recorded((0, HEADER), (1, ANSWER), ended=Ended.DAMAGED, reason="frames \x1b[31m")))
     outcome = (play >> HEADER << ANSWER << closing("the recording stops here: damaged: frames \x1b[31m")).done()
     outcome = replace(outcome, mismatch=Mismatch("It was wrong.", Side.CLIENT, 1, 0, 0, entries=1))
 
@@ -594,7 +588,7 @@ def test_a_goaway_on_the_way_is_shown_and_moves_no_mark() -> None:
 
 def test_what_a_peer_chose_is_escaped_and_cut() -> None:
     evil = "\x1b[2J\u202e" + "x" * 1000
-    play = client(script(header(("x-\x9b", "1"), method="/\x1b/C"), OK))
+    play = client(lanes(header(("x-\x9b", "1"), method="/\x1b/C"), OK))
     outcome = (
         play
         >> header(("x-\x9b", "1"), method="/\x1b/C")
@@ -624,7 +618,7 @@ def test_reasons_are_escaped_and_cut(reason: str) -> None:
 
 def test_a_long_call_is_shortened() -> None:
     rounds = [event for number in range(50) for event in (ask(f"{number}"), reply(f"{number}"))]
-    long = script(HEADER, ANSWER, *rounds, HALF_CLOSE, OK)
+    long = lanes(HEADER, ANSWER, *rounds, HALF_CLOSE, OK)
     play = server(long) >> HEADER << ANSWER
     for number in range(40):
         play = play >> ask(f"{number}") << reply(f"{number}")
@@ -649,7 +643,7 @@ def test_a_long_call_is_shortened() -> None:
 
 
 def test_what_agreed_is_one_line() -> None:
-    outcome = (server(script(HEADER, OK)) >> HEADER << OK).done()
+    outcome = (server(lanes(HEADER, OK)) >> HEADER << OK).done()
 
     assert agreed_line("a.duplex", outcome) == (
         "a.duplex   session 1   /chat.ChatService/Chat   the mock played the server   agreed"
@@ -662,7 +656,7 @@ def test_what_agreed_is_one_line() -> None:
 
 
 def test_the_tally() -> None:
-    agreed = (server(script(HEADER, OK)) >> HEADER << OK).done()
+    agreed = (server(lanes(HEADER, OK)) >> HEADER << OK).done()
     failed = (begun() >> HALF_CLOSE).mismatch()
 
     assert tally([agreed]) == Tally(1, 0)

@@ -6,8 +6,8 @@ import pytest
 
 from duplexmock.core.connection import Closed, Closing, GoAway
 from duplexmock.core.events import Cancel, Event, Reset, ServerTrailer, Side
+from duplexmock.core.lanes import Lanes, Loss, Parting, Step, is_deadline_ending
 from duplexmock.core.order import Order
-from duplexmock.core.script import Loss, Parting, Script, Step, is_deadline_ending
 from duplexmock.core.session import Ended
 from duplexmock.core.status import Code, ErrorCode
 from tests.playbook import (
@@ -22,10 +22,10 @@ from tests.playbook import (
     fails,
     goaway,
     header,
+    lanes,
     lost_by,
     recorded,
     reply,
-    script,
 )
 
 TIMED = header(("grpc-timeout", "100m"))
@@ -34,7 +34,7 @@ TIMED = header(("grpc-timeout", "100m"))
 def test_a_session_is_two_lanes_and_the_order_that_was_seen() -> None:
     session = recorded((0, HEADER), (1, ANSWER), (2, ask("a")), (3, reply("a")), (4, HALF_CLOSE), (5, OK), number=7)
 
-    assert Script.of(session) == Script(
+    assert Lanes.of(session) == Lanes(
         METHOD,
         (Step(HEADER, 0), Step(ask("a"), 2 * MS), Step(HALF_CLOSE, 4 * MS)),
         (Step(ANSWER, 1 * MS), Step(reply("a"), 3 * MS), Step(OK, 5 * MS)),
@@ -44,7 +44,7 @@ def test_a_session_is_two_lanes_and_the_order_that_was_seen() -> None:
 
 
 def test_a_script_has_its_lanes_by_side_and_its_header() -> None:
-    it = script(TIMED, OK)
+    it = lanes(TIMED, OK)
 
     assert (it.lane(Side.CLIENT), it.lane(Side.SERVER)) == (it.client, it.server)
     assert it.header == TIMED
@@ -67,7 +67,7 @@ def test_the_row_of_a_step_is_no_part_of_its_value() -> None:
     ],
 )
 def test_a_lost_connection_is_to_be_lost_again(closed: Closed, loss: Loss) -> None:
-    it = Script.of(recorded((0, HEADER), (1, ANSWER), closed=closed))
+    it = Lanes.of(recorded((0, HEADER), (1, ANSWER), closed=closed))
 
     assert (it.loss, it.cut) == (loss, "")
 
@@ -82,7 +82,7 @@ def test_a_lost_connection_is_to_be_lost_again(closed: Closed, loss: Loss) -> No
     ],
 )
 def test_a_session_without_an_end_says_why(ended: Ended, closed: Closed | None, reason: str, cut: str) -> None:
-    it = Script.of(recorded((0, HEADER), (1, ANSWER), ended=ended, closed=closed, reason=reason))
+    it = Lanes.of(recorded((0, HEADER), (1, ANSWER), ended=ended, closed=closed, reason=reason))
 
     assert (it.loss, it.cut) == (None, cut)
 
@@ -91,13 +91,13 @@ def test_a_goaway_stands_where_it_was_seen() -> None:
     by_client = GoAway(2 * MS, Side.CLIENT, 0, 0)
     goaways = [goaway(-1), by_client, goaway(2, 11, b"calm"), goaway(3), goaway(6)]
 
-    it = Script.of(recorded((0, HEADER), (1, ANSWER), (2, ask("a")), (5, OK), goaways=goaways))
+    it = Lanes.of(recorded((0, HEADER), (1, ANSWER), (2, ask("a")), (5, OK), goaways=goaways))
 
     assert it.partings == (Parting(2, 1, 11, b"calm", 2 * MS), Parting(2, 1, 0, b"", 3 * MS))
 
 
 def test_a_goaway_before_a_loss_is_said() -> None:
-    it = Script.of(recorded((0, HEADER), (1, ANSWER), goaways=[goaway(6)], closed=lost_by(Side.SERVER, 7)))
+    it = Lanes.of(recorded((0, HEADER), (1, ANSWER), goaways=[goaway(6)], closed=lost_by(Side.SERVER, 7)))
 
     assert it.partings == (Parting(1, 1, 0, b"", 6 * MS),)
 
@@ -116,7 +116,7 @@ def test_a_goaway_before_a_loss_is_said() -> None:
     ],
 )
 def test_whether_a_call_ends_by_its_deadline(events: list[tuple[float, Event]], by_deadline: bool) -> None:
-    assert Script.of(recorded(*events)).ends_by_deadline is by_deadline
+    assert Lanes.of(recorded(*events)).ends_by_deadline is by_deadline
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,6 @@ def test_what_a_deadline_may_look_like(event: Event, may_be: bool) -> None:
 
 
 def test_whether_the_server_refuses_the_call() -> None:
-    assert script(HEADER, Reset(ErrorCode.REFUSED_STREAM)).is_refused
-    assert not script(HEADER, ANSWER, Reset(ErrorCode.REFUSED_STREAM)).is_refused
-    assert not script(HEADER).is_refused
+    assert lanes(HEADER, Reset(ErrorCode.REFUSED_STREAM)).is_refused
+    assert not lanes(HEADER, ANSWER, Reset(ErrorCode.REFUSED_STREAM)).is_refused
+    assert not lanes(HEADER).is_refused

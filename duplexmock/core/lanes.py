@@ -1,6 +1,6 @@
-"""A Script: what is said on one call. Two lanes of steps and an order; it has no side, either can be played.
+"""Lanes: what is said on one call. Two lanes of steps and an order; they have no side, either can be played.
 
-Made of a recorded Session by `Script.of`. Beside the lanes it has what ends a call without being an event of it: a
+Made of a recorded Session by `Lanes.of`. Beside the lanes it has what ends a call without being an event of it: a
 connection that is lost, a GOAWAY on the way, or a recording that was cut.
 """
 
@@ -72,7 +72,7 @@ class Parting:
 
 
 @value
-class Script:
+class Lanes:
     """What is said on one call of `method`.
 
     `seen` is the order of the lanes. `number` is that of the session it was made of, 0 without one. `loss` is set where
@@ -89,7 +89,7 @@ class Script:
     cut: str = ""
 
     @classmethod
-    def of(cls, session: Session) -> Script:
+    def of(cls, session: Session) -> Lanes:
         """Turn what was seen into what is to be said; a damaged or incomplete session up to its last entry."""
         client: list[Step] = []
         server: list[Step] = []
@@ -171,4 +171,4 @@ def _parting(session: Session, goaway: GoAway) -> Parting:
 
 
 _CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)
-"""Plain numbers, as rows have them: a look at an enum's member for each step is a tenth of making a script."""
+"""Plain numbers, as rows have them: a look at an enum's member for each step is a tenth of making Lanes."""
