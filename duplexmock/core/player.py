@@ -81,6 +81,7 @@ class Player:
         "_sent",
         "_terms",
         "_unjudged",
+        "is_ahead",
         "is_joining",
         "lanes",
         "mismatch",
@@ -121,7 +122,7 @@ class Player:
         self._sent = self._came = self._unjudged = 0
         self._active_ns = start_ns
         self._blocked_on: Across | None = None
-        self.is_joining = False
+        self.is_joining = self.is_ahead = False
         self._ended_by_peer = self._is_timed_out = False
         self._lost: str | None = None
         self._has_closed = False
@@ -200,7 +201,10 @@ class Player:
         return self._close()
 
     def adopt(self, history: History) -> bool:
-        """Go on where another Player of the call stands; tell whether all that happened fits our lanes as well."""
+        """Go on where another Player of the call stands; tell whether all that happened fits our lanes as well.
+
+        `is_ahead` tells afterwards whether something of ours was said before what it waits for in these lanes.
+        """
         for happened in history:
             match happened:
                 case Arrived(now_ns, rows):
@@ -210,9 +214,10 @@ class Player:
                 case Said(now_ns, start, steps):
                     stop = self._sent + len(steps)
                     ours = self._bound(self._own[self._sent : stop])
-                    is_our_turn = stop <= bisect_right(self._terms.gate, self._came)
-                    if start is None or not is_our_turn or _events(steps) != _events(ours):
+                    if start is None or _events(steps) != _events(ours):
                         return False
+                    if stop > bisect_right(self._terms.gate, self._came):
+                        self.is_ahead = True
                     self._pace.said(len(steps), now_ns)
                     self._active_ns = now_ns
                     self._sent = stop

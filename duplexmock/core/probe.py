@@ -102,7 +102,7 @@ class Probe:
         self.side = side
         self.mismatch: Mismatch | None = None
         self.blocked_on: Across | None = None
-        self.is_joining = False
+        self.is_joining = self.is_ahead = False
         self.arrived_ns: Sequence[int] = ()
         self.sent = self.came = 0
         self._turns = turns

@@ -203,8 +203,12 @@ class Play:
         return is_cast
 
     def _cast(self, call: _Call, history: History, asked: set[tuple[str, int, int]]) -> bool:
-        """Find a part that fits all that has happened on this call; tell whether there is one."""
+        """Find a part that fits all that has happened on this call; tell whether there is one.
+
+        One in which ours was said no sooner than recorded is preferred: else it only happened to come later there.
+        """
         held: list[Part] = []
+        ahead: _Role | None = None
         for part in self._repertoire.of(call.header.method):
             if part.is_held:
                 held.append(part)
@@ -213,11 +217,16 @@ class Play:
                 continue
             role = self._role_for(call, part)
             if role.player.adopt(history):
-                self._take(call, role)
-                return True
+                if not role.player.is_ahead:
+                    self._take(call, role)
+                    return True
+                ahead = ahead or role
         for part in held:
             # It may have been asked in the meantime, for the call that holds one of those before.
-            if part.key in asked or not (role := self._role_for(call, part)).player.adopt(history):
+            if part.key in asked:
+                continue
+            role = self._role_for(call, part)
+            if not role.player.adopt(history) or role.player.is_ahead:
                 continue
             asked.add(part.key)
             other = self._calls[part.key]
@@ -227,7 +236,9 @@ class Play:
                 self._take(call, role)
                 return True
             self._take(other, other.role)
-        return False
+        if ahead is not None:
+            self._take(call, ahead)
+        return ahead is not None
 
     def _cast_anyway(self, call: _Call, history: History) -> bool:
         """Take the part of the method that fits furthest, of those that no call holds, so that its mismatch is told."""

@@ -44,6 +44,10 @@ class Seat(Protocol):
         """Tell whether it waits for the other calls of its connection."""
 
     @property
+    def is_ahead(self) -> bool:
+        """Tell whether, as far as it was adopted, something of ours was said before what it waits for."""
+
+    @property
     def history(self) -> History:
         """Return what has happened on the call."""
 

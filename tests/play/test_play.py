@@ -167,6 +167,41 @@ async def test_a_session_is_not_taken_from_a_call_that_has_no_other() -> None:
     assert list(verdicts(await house.outcomes())) == [(1, sentence), (2, "")]
 
 
+def twice(first: str, second: str, at_ms: float) -> Session:
+    """The call that says one, hears it, says the other and hears that."""
+    events: list[Event] = [*talk(first)[:4], *talk(second)[2:]]
+    return recorded(*((at_ms + place, event) for place, event in enumerate(events)))
+
+
+def late(*texts: str, number: int, at_ms: float) -> Session:
+    """The call that says these and half-closes, and only then hears them in capitals."""
+    asked, replied = [ask(text) for text in texts], [reply(text.upper()) for text in texts]
+    events: list[Event] = [HEADER, *asked, HALF_CLOSE, ANSWER, *replied, OK]
+    return recorded(*((at_ms + place, event) for place, event in enumerate(events)), number=number)
+
+
+@virtual
+async def test_a_session_whose_replies_happened_to_come_later_takes_over() -> None:
+    house = House(echo("a", 1), late("a", "b", number=2, at_ms=10))
+    call = house.call()
+
+    await call.talks(*talk("a")[:4], ask("b"), HALF_CLOSE, reply("B"), OK)
+    await house.call().talks(*talk("a"))
+
+    assert sorted(verdicts(await house.outcomes())) == [(1, ""), (2, "")]
+
+
+@virtual
+async def test_a_session_whose_replies_came_as_soon_is_preferred() -> None:
+    house = House(echo("a", 1), late("a", "b", number=2, at_ms=10), replace(twice("a", "b", 20), number=3))
+    call = house.call()
+
+    await call.talks(*talk("a")[:4], ask("b"), reply("B"), HALF_CLOSE, OK)
+    await house.outcomes()
+
+    assert house.unplayed() == [1, 2]
+
+
 @virtual
 async def test_a_session_that_would_have_said_otherwise_does_not_fit() -> None:
     other = ANSWER.__class__(Metadata((("x-other", "1"),)))
