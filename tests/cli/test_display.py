@@ -124,7 +124,7 @@ def test_on_a_terminal_a_table_lives_as_long_as_the_recording(tmp_path):
         process = subprocess.Popen(
             [*DUPLEXMOCK, "record", upstream, "--out", "chat.duplex"],
             cwd=tmp_path,
-            env=environment(TERM="xterm"),
+            env=environment(TERM="xterm", COLUMNS="120"),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
