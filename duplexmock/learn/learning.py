@@ -16,8 +16,9 @@ from duplexmock.core.events import Side
 from duplexmock.core.learned import Needs, Probed, ending_of, gave_up, learn, shape
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
-from duplexmock.learn.alignment import Proposals, propose, same_messages
+from duplexmock.learn.alignment import same_messages
 from duplexmock.learn.probes import Held, Run, hold_ns_for, probe, probes_for, stretch
+from duplexmock.learn.proposals import Proposals, propose
 from duplexmock.net import address
 from duplexmock.net.background import Background, check_may_block
 from duplexmock.net.replay import perform

@@ -36,9 +36,9 @@ from duplexmock.core.learned import Ground, Need, Needs
 from duplexmock.core.session import Session
 from duplexmock.core.status import Code
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
-from duplexmock.learn.alignment import Proposals
 from duplexmock.learn.learning import Lesson
 from duplexmock.learn.probes import probes_for
+from duplexmock.learn.proposals import Proposals
 from duplexmock.store.amend import amend
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
