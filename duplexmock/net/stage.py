@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Stage:
     """The fixtures at `paths`, opened, and the `play` of their `side`; a context manager.
 
+    `tried` are binds that may be none: what is learned by them is said, and compared all the same.
+
     FixtureError and ScriptError where a file cannot be read, or the options do not fit.
     """
 
@@ -43,6 +45,7 @@ class Stage:
         descriptors: Descriptors | None = None,
         ignore: Sequence[str] = (),
         bind: Sequence[tuple[str, str]] = (),
+        tried: Sequence[tuple[str, str]] = (),
         seat: MakeSeat = Player,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
         missed: Missed | None = None,
@@ -62,7 +65,7 @@ class Stage:
                 fixture = Fixture.open(path)
                 self._fixtures.append(fixture)
                 self._redacted_keys[name] = fixture.header.redacted_keys
-                reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
+                reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind, tried)
                 sources.append(source(fixture, name, side, options, reading))
             check_chosen(sources, options)
             if ignore or bind:
