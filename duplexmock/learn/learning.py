@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from duplexmock.core.events import ClientMessage, ServerMessage, Side
 from duplexmock.core.learned import Needs, Probed, ending_of, gave_up, learn, shape
+from duplexmock.core.matching import named
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
 from duplexmock.learn.alignment import same_messages
@@ -379,9 +380,9 @@ def _check(held: Sequence[Held], recorded: Sequence[Session], side: Side) -> Non
         played = latest.sessions.get(session.number)
         if played is None:
             raise MismatchError(f"probe {number}: the client did not open {there}; {_NOTHING}")
-        if played.ended in (Ended.CONNECTION_LOST, Ended.DAMAGED) and session.ended is not played.ended:
-            why = f" ({played.reason})" if played.reason else ""
-            raise MismatchError(f"probe {number}: the {peer} was lost in {there}{why}; {_NOTHING}")
+        if played.ended in _FALLEN and session.ended is not played.ended:
+            why = f" ({named(played.reason)})" if played.reason else ""
+            raise MismatchError(f"probe {number}: the {peer} {_FALLEN[played.ended]} in {there}{why}; {_NOTHING}")
         _check_that_they_agree(session, [each.sessions[session.number] for each in held], side)
 
 
@@ -425,6 +426,7 @@ def _check_against_the_recording(held: Sequence[Held], recorded: Sequence[Sessio
 MOST_PROBES = 3
 """That are made unasked."""
 
+_FALLEN = {Ended.CONNECTION_LOST: "was lost", Ended.DAMAGED: "broke the protocol"}
 _NOTHING = "nothing was learned, and the fixture is as it was"
 _FOR_EVER_S = 1e6
 _GRACE_S = 1.0
