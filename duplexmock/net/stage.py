@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.player import Player
+from duplexmock.core.terms import Ordered
 from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
@@ -75,7 +76,8 @@ class Stage:
         except BaseException:
             self.close()
             raise
-        self._asserts_order = all(each.asserts_order for each in sources)
+        ordered = {each.ordered for each in sources}
+        self._ordered = next((how for how in (Ordered.NOT_ASKED, Ordered.ALL_UNKNOWN) if how in ordered), Ordered.YES)
         repertoire = Repertoire(sources, side, options.repeat)
         self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended, missed=missed)
 
@@ -113,7 +115,7 @@ class Stage:
         """Count what agreed, what did not, and what was not played."""
         unplayed = (f"{name}   session {number}   {method}" for name, number, method in self.unplayed())
         outcomes = (outcome for _, outcome in self.play.outcomes)
-        return tally(outcomes, unplayed, asserts_order=self._asserts_order)
+        return tally(outcomes, unplayed, ordered=self._ordered)
 
     def report(self) -> str:
         """Say what went wrong, for people; empty where nothing did."""
