@@ -107,7 +107,8 @@ class Experiment:
     async def learn(self, run: Run, done: Callable[[int], None] = lambda probe: None) -> Lesson:
         """Make all probes; `done` is told of each. MismatchError where nothing can be learned from them.
 
-        One more is made where something came late in one of two: it may have been the machine that was slow. Raises
+        One more is made where something came late in one of two: it may have been the machine that was slow. What came
+        back in the recording is bound (candidates.py), unless the peer goes on as recorded only without. Raises
         what the peer's own code has raised, unless it did what the recording has of it, or gave up.
         """
         held: list[Held] = []
@@ -265,8 +266,9 @@ def learn_server(
     something that it does not need. Each event is held back until nothing has come for `hold_s` seconds, and longer in
     later probes; None is twice the slowest reaction of the recording, and at least 0.1. `runs` is how many probes are
     made, None chooses: 2, or 3 where calls overlapped or something came late. `ignore` and `bind` are as in `replay`,
-    and are added to those of the fixture. `metadata` has values for keys that were redacted, `sessions` and `methods`
-    (globs) choose. When all has been said the server has `timeout_s` for the rest. `write` puts the proposals into the
+    and are added to those of the fixture. What came back in the recording is bound unasked, if it could not by chance;
+    where the server does not go on with it, the first probe is made once more without. `metadata` has values for keys
+    that were redacted, `sessions` and `methods` (globs) choose. When all has been said the server has `timeout_s` for the rest. `write` puts the proposals into the
     fixture's expectations as well.
 
     Blocks until it is done. Raises ScriptError where nobody answers at `target`, FixtureError where the fixture cannot
