@@ -268,8 +268,8 @@ def learn_server(
     made, None chooses: 2, or 3 where calls overlapped or something came late. `ignore` and `bind` are as in `replay`,
     and are added to those of the fixture. What came back in the recording is bound unasked, if it could not by chance;
     where the server does not go on with it, the first probe is made once more without. `metadata` has values for keys
-    that were redacted, `sessions` and `methods` (globs) choose. When all has been said the server has `timeout_s` for the rest. `write` puts the proposals into the
-    fixture's expectations as well.
+    that were redacted, `sessions` and `methods` (globs) choose. When all has been said the server has `timeout_s` for
+    the rest. `write` puts the proposals into the fixture's expectations as well.
 
     Blocks until it is done. Raises ScriptError where nobody answers at `target`, FixtureError where the fixture cannot
     be read or written, and MismatchError where the server is lost or the probes disagree: then the fixture is as it

@@ -60,11 +60,17 @@ class Talk:
         except (StopIteration, grpc.RpcError):
             return {}
 
-    def half_close(self) -> None:
-        """Half-close, and hear the rest."""
+    def say_no_more(self) -> None:
         self._said.put(None)
+
+    def hear_out(self) -> None:
         while self.hear():
             pass
+
+    def half_close(self) -> None:
+        """Half-close, and hear the rest."""
+        self.say_no_more()
+        self.hear_out()
 
     def cancel(self) -> None:
         self._call.cancel()
@@ -164,16 +170,25 @@ def _makes_calls(dialled: grpc.Channel, random: Random, run: int) -> None:
 
 
 def _makes_two_calls(dialled: grpc.Channel, random: Random, run: int) -> None:
-    """Make two calls at a time, which begin alike but for their ids."""
-    talks = {_id(random): Talk(dialled, TALK) for _ in range(2)}
-    for _ in range(2):
-        for number, talk in talks.items():
-            talk.say({1: number, 2: "hello"})
-        for number, talk in talks.items():
-            if talk.hear().get(1) != number:
-                talk.cancel()
+    """Make two calls at a time, which are alike but for their ids; the second when the first has been answered.
+
+    Opened at once, either may be the first to come, and which is which only their ids could tell.
+    """
+    talks: dict[bytes, Talk] = {}
+    for number in (_id(random), _id(random)):
+        talk = talks[number] = Talk(dialled, TALK)
+        talk.say({1: number, 2: "hello"})
+        if talk.hear().get(1) != number:
+            talk.cancel()
+    for number, talk in talks.items():
+        talk.say({1: number, 2: "hello again"})
+    for number, talk in talks.items():
+        if talk.hear().get(1) != number:
+            talk.cancel()
     for talk in talks.values():
-        talk.half_close()
+        talk.say_no_more()
+    for talk in talks.values():
+        talk.hear_out()
 
 
 # Leases that the server grants
