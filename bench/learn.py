@@ -1,8 +1,11 @@
-"""Learning: how much of the truth `learn` finds, of programs whose needed order is known (tests/learn/protocols.py).
+"""Learning: how much of the truth `learn` finds, of programs of which it is known.
+
+Their needed order (tests/learn/protocols.py), and what of them changes or comes back (tests/learn/exchanges.py).
 
 Each program is recorded once and learned from both seats, with the holds and the number of probes that are chosen
 unasked. An edge is where an event needs more than the one before it. It is found where the probes say it, lost where
-the replay would demand less than the truth, and made up where it would demand more.
+the replay would demand less than the truth, and made up where it would demand more. What is to be ignored and bound is
+exact where all of it is proposed, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -20,6 +24,8 @@ from duplexmock.core.events import Side
 from duplexmock.learn.learning import Lesson, learn_client, learn_server
 
 if TYPE_CHECKING:
+    from duplexmock.learn.proposals import Proposals
+    from tests.learn.exchanges import Exchange
     from tests.learn.protocols import Protocol
 
 SEED = 20_261_124
@@ -68,6 +74,39 @@ def rows(folder: Path) -> Iterator[Row]:
     yield Row("learned edges that are true", every.found / asserted, "of all", Target(">=", 0.99))
     yield Row("true edges that were lost", float(every.lost), "edges", Target("<=", 0))
     yield Row("probes, the most for one program and seat", float(probes), "probes", Target("<=", 3))
+    yield from _changes(folder)
+
+
+def _changes(folder: Path) -> Iterator[Row]:
+    """Yield a row for each program and seat whose ids, leases, nonces and times are known, and what they come to."""
+    from tests.learn.exchanges import EXCHANGES, recorded
+
+    exact = cases = 0
+    for number, exchange in enumerate(EXCHANGES):
+        path = folder / f"exchange {number}.duplex"
+        recorded(exchange, path)
+        for side, lesson, truth in _lessons(exchange, path):
+            proposed = (*lesson.proposals.ignore, *lesson.proposals.bind)
+            true = (*truth.ignore, *truth.bind)
+            is_exact = lesson.proposals == truth
+            exact += is_exact
+            cases += 1
+            told = f"{len(truth.ignore)} ignored, {len(truth.bind)} bound"
+            wrong = f", {len(set(true) - set(proposed))} lost, {len(set(proposed) - set(true))} made up"
+            yield Row(
+                f"what changes of the {side.name.lower()}, {exchange}: {told}{'' if is_exact else wrong}", None, ""
+            )
+    yield Row("volatile and bound fields exact", exact / cases, f"of {cases} programs and seats", Target(">=", 1))
+
+
+def _lessons(exchange: Exchange, path: Path) -> Iterator[tuple[Side, Lesson, Proposals]]:
+    from tests.learn.exchanges import serving
+
+    with serving(exchange, 1) as target:
+        yield Side.SERVER, learn_server(path, target), exchange.of_server
+    runs = count(1)
+    lesson = learn_client(path, lambda target: exchange.run_client(target, next(runs)))
+    yield Side.CLIENT, lesson, exchange.of_client
 
 
 def _named(protocol: Protocol, side: Side) -> str:

@@ -108,6 +108,12 @@ class Needs:
         base = _base(self.side)
         return _growing([base if need.ground is Ground.UNKNOWN else need.count for need in self.lane])
 
+    @property
+    def is_unknown(self) -> bool:
+        """Tell whether there are edges, and none of them is known."""
+        grounds = {need.ground for need in self.lane}
+        return Ground.UNKNOWN in grounds and Ground.HELD not in grounds
+
     def with_known(self, before: Needs | None) -> Needs:
         """Return these needs, and of what is unknown what was known `before`, of the same lane."""
         if before is None or len(before.lane) != len(self.lane):

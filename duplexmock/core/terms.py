@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from duplexmock.core.events import Side
@@ -10,6 +11,14 @@ from duplexmock.core.value import value
 
 if TYPE_CHECKING:
     from duplexmock.core.learned import Needs
+
+
+class Ordered(Enum):
+    """Whether a peer's event that comes too early is a mismatch; the value says why not, in a report."""
+
+    YES = ""
+    NOT_ASKED = "order across lanes was not asserted"
+    ALL_UNKNOWN = "order across lanes was not asserted: all edges are unknown"
 
 
 @value

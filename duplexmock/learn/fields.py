@@ -1,10 +1,8 @@
 """The fields of many messages of one lane, as they are compared and bound: by descriptors, or by number.
 
-A payload becomes a Said, its values by field, as the wire has them and with the types that binds go by (scalars.py).
 Without descriptors the wire does not tell a nested message from text or bytes. Here all messages of a lane are known,
 and a field is taken for a message where each of its values parses as one, no number in it has two wire types, and it
-does not look like text. Protobuf's own types, a Timestamp or a Struct, are single values; what an Any holds is
-looked into.
+does not look like text. What a message says by them is in said.py.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from typing import Any
 
 from duplexmock.core.events import Side
 from duplexmock.schema.descriptors import PROTOBUFS_OWN, Descriptors
-from duplexmock.schema.fieldpath import MAP_KEY, MAP_VALUE, MethodPath, Step, TypePath, is_map
-from duplexmock.schema.scalars import Scalar, read
+from duplexmock.schema.fieldpath import MAP_VALUE, MethodPath, Step, TypePath, is_map
+from duplexmock.schema.scalars import Scalar
 from duplexmock.schema.selection import ANY_URL, ANY_VALUE
 from duplexmock.schema.wirescan import GROUP_START, LENGTH_DELIMITED, NotAMessageError, Place, scan
 
@@ -76,58 +74,10 @@ class Shape:
     in_any: dict[bytes, Shape] | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Said:
-    """What one message says: its values by field number, those of a map by their key."""
-
-    shape: Shape
-    values: dict[int, list[Value]] = field(default_factory=dict)
-    maps: dict[int, dict[Scalar, Value]] = field(default_factory=dict)
-
-
-Value = Scalar | Said
-
-Differing = tuple[LaneField, Scalar | None, Scalar | None]
-"""A field and both values; None and None where messages, keys or list items are there in one of both only."""
-
-
 def shape_of(method: str, side: Side, payloads: Sequence[bytes], descriptors: Descriptors | None) -> Shape:
     """Return the Shape of all that `side` says on `method`; payloads are decompressed ones."""
     kind = descriptors.type_sent(method, side) if descriptors is not None else None
     return _shape(_At(method, side, kind, descriptors, typed=_named(kind)), payloads, MAX_DEPTH)
-
-
-def said(payload: bytes, shape: Shape) -> Said | None:
-    """Return what a message says; None where it does not parse."""
-    places = _scanned(payload)
-    return None if places is None else _said(payload, places, shape)
-
-
-def leaves(message: Said) -> Iterator[tuple[LaneField, Scalar | None]]:
-    """Yield every field and value, in the order of the numbers; None for the value of what is a message."""
-    for number in sorted(message.values.keys() | message.maps.keys()):
-        here = message.shape.fields[number]
-        if number in message.maps:
-            entry = message.shape.into[number]
-            for key, value in message.maps[number].items():
-                yield here, key
-                yield from _leaves(entry.fields.get(MAP_VALUE, here), value)
-        for value in message.values.get(number, ()):
-            yield from _leaves(here, value)
-
-
-def differences(one: Said, other: Said) -> Iterator[Differing]:
-    """Yield where two messages differ, as replay compares them."""
-    for number in sorted(one.values.keys() | other.values.keys()):
-        yield from _of_field(one.shape.fields[number], one.values.get(number, []), other.values.get(number, []))
-    for number in sorted(one.maps.keys() | other.maps.keys()):
-        here, entry = one.shape.fields[number], one.shape.into[number]
-        entries, others = one.maps.get(number, {}), other.maps.get(number, {})
-        if entries.keys() != others.keys():
-            yield here, None, None
-            continue
-        for key, value in entries.items():
-            yield from _of_values(entry.fields.get(MAP_VALUE, here), value, others[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +116,7 @@ class _At:
             self.above,
             is_list,
             absent,
-            may_be_bound=not (is_message or is_choice or (known is not None and _is_of_json(known.message_type))),
+            may_be_bound=not (is_message or is_choice or (known is not None and is_of_json(known.message_type))),
             is_timestamp=known is not None
             and known.message_type is not None
             and known.message_type.full_name == "google.protobuf.Timestamp",
@@ -205,11 +155,11 @@ def _shape(at: _At, payloads: Sequence[bytes], depth: int) -> Shape:
     by_url: dict[bytes, list[bytes]] = {}
     is_any = kind is not None and kind.full_name == _ANY
     for payload in payloads:
-        places = _scanned(payload) or []
+        places = scanned(payload) or []
         for place in places:
-            found.setdefault(place.number, []).append((place.wire_type, _raw(payload, place)))
+            found.setdefault(place.number, []).append((place.wire_type, raw_of(payload, place)))
         if is_any:
-            url, value = _url(payload, places), [_raw(payload, each) for each in places if each.number == ANY_VALUE]
+            url, value = url_of(payload, places), [raw_of(payload, each) for each in places if each.number == ANY_VALUE]
             by_url.setdefault(url, []).extend(value)
     shape = Shape()
     if kind is not None:
@@ -242,7 +192,7 @@ def _is_message(known: Known, pieces: Sequence[tuple[int, bytes]]) -> bool:
             looks_like_text = False
         elif wire_type != LENGTH_DELIMITED:
             return False
-        places = _scanned(raw)
+        places = scanned(raw)
         if places is None or any(
             wire_types.setdefault(each.number, each.wire_type) != each.wire_type for each in places
         ):
@@ -252,76 +202,8 @@ def _is_message(known: Known, pieces: Sequence[tuple[int, bytes]]) -> bool:
     return not looks_like_text or len({raw for _, raw in pieces if len(raw) >= _TOO_LONG_FOR_CHANCE}) > 1
 
 
-def _said(payload: bytes, places: Sequence[Place], shape: Shape) -> Said:
-    message = Said(shape)
-    in_any = shape.in_any.get(_url(payload, places)) if shape.in_any is not None else None
-    for place in places:
-        raw, number = _raw(payload, place), place.number
-        deeper = in_any if in_any is not None and number == ANY_VALUE else shape.into.get(number)
-        inner = _scanned(raw) if deeper is not None and place.wire_type in (LENGTH_DELIMITED, GROUP_START) else None
-        if number in shape.maps:
-            if inner is not None and deeper is not None:
-                _add_entry(message.maps.setdefault(number, {}), _said(raw, inner, deeper))
-        elif inner is not None and deeper is not None:
-            message.values.setdefault(number, []).append(_said(raw, inner, deeper))
-        else:
-            known = shape.known[number]
-            read_here: Sequence[Scalar] = read(place.wire_type, raw, known)
-            if known is not None and _is_of_json(known.message_type):
-                name = known.message_type.full_name
-                read_here = [_settled(each, name) if isinstance(each, bytes) else each for each in read_here]
-            message.values.setdefault(number, []).extend(read_here)
-    return message
-
-
-def _add_entry(entries: dict[Scalar, Value], entry: Said) -> None:
-    """Add a map's entry; encoders may leave out a key or a value that is 0 or empty."""
-    shape = entry.shape
-    key = entry.values.get(MAP_KEY, [b""])[-1]
-    if MAP_VALUE in entry.values:
-        value = entry.values[MAP_VALUE][-1]
-    elif MAP_VALUE in shape.into:
-        value = Said(shape.into[MAP_VALUE])
-    else:
-        value = b""
-    if not isinstance(key, Said):
-        entries[key or b""] = value
-
-
-def _leaves(here: LaneField, value: Value) -> Iterator[tuple[LaneField, Scalar | None]]:
-    if isinstance(value, Said):
-        yield here, None
-        yield from leaves(value)
-    else:
-        yield here, value
-
-
-def _of_field(here: LaneField, ours: Sequence[Value], theirs: Sequence[Value]) -> Iterator[Differing]:
-    is_list = here.is_list or (here.is_list is None and max(len(ours), len(theirs)) > 1)
-    if not is_list:
-        ours, theirs = ours[-1:], theirs[-1:]  # the last one counts (protobuf.dev, "Last One Wins")
-        if here.absent is not None:
-            ours, theirs = ours or (here.absent,), theirs or (here.absent,)
-    if len(ours) != len(theirs):
-        yield here, None, None
-        return
-    for one, other in zip(ours, theirs, strict=True):
-        yield from _of_values(here, one, other)
-
-
-def _of_values(here: LaneField, one: Value, other: Value) -> Iterator[Differing]:
-    if isinstance(one, Said) and isinstance(other, Said):
-        if one.shape is other.shape:
-            yield from differences(one, other)
-        else:
-            yield here.above or here, None, None  # an Any that holds another type
-    elif isinstance(one, Said) or isinstance(other, Said):
-        yield here, None, None
-    elif one != other and (one == one or other == other) and (one or other):  # one NaN is like the other
-        yield here, one, other
-
-
-def _scanned(payload: bytes) -> list[Place] | None:
+def scanned(payload: bytes) -> list[Place] | None:
+    """Return where the fields of a message are; None where it is none, or too large."""
     if len(payload) > MAX_SCANNED_BYTES:
         return None
     try:
@@ -330,26 +212,15 @@ def _scanned(payload: bytes) -> list[Place] | None:
         return None
 
 
-def _raw(payload: bytes, place: Place) -> bytes:
+def raw_of(payload: bytes, place: Place) -> bytes:
+    """Return what stands behind a field's tag."""
     return payload[place.value_start : place.value_end]
 
 
-def _url(payload: bytes, places: Sequence[Place]) -> bytes:
-    urls = [_raw(payload, place) for place in places if place.number == ANY_URL]
+def url_of(payload: bytes, places: Sequence[Place]) -> bytes:
+    """Return the `type_url` of an Any."""
+    urls = [raw_of(payload, place) for place in places if place.number == ANY_URL]
     return urls[-1] if urls else b""
-
-
-def _settled(raw: bytes, kind: str, depth: int = MAX_DEPTH) -> bytes:
-    """Return the bytes of a Struct, or of what is in one, in one order: encoders write the entries of a map in any."""
-    places = _scanned(raw) if depth else None
-    if not places:
-        return raw
-    pieces = []
-    for place in places:
-        inner, below = _raw(raw, place), _OF_JSON[kind].get(place.number)
-        settled = inner if below is None else _settled(inner, below, depth - 1)
-        pieces.append(raw[place.start : place.value_start] + settled)
-    return b"".join(sorted(pieces) if kind == _STRUCT else pieces)
 
 
 def _is_printable(raw: bytes) -> bool:
@@ -364,8 +235,9 @@ def _named(kind: Known) -> tuple[Step, ...]:
     return () if kind is None or kind.file.name in PROTOBUFS_OWN else tuple(kind.full_name.split("."))
 
 
-def _is_of_json(kind: Known) -> bool:
-    return kind is not None and kind.full_name in _OF_JSON
+def is_of_json(kind: Known) -> bool:
+    """Tell whether a type is one of google/protobuf/struct.proto's."""
+    return kind is not None and kind.full_name in OF_JSON
 
 
 def _number(default: object) -> Scalar:
@@ -375,11 +247,11 @@ def _number(default: object) -> Scalar:
 
 _TOO_LONG_FOR_CHANCE = 8
 _ANY = "google.protobuf.Any"
-_STRUCT = "google.protobuf.Struct"
-_OF_JSON: Mapping[str, Mapping[int, str]] = {
-    _STRUCT: {1: "entry"},
+STRUCT = "google.protobuf.Struct"
+OF_JSON: Mapping[str, Mapping[int, str]] = {
+    STRUCT: {1: "entry"},
     "entry": {2: "google.protobuf.Value"},
-    "google.protobuf.Value": {5: _STRUCT, 6: "google.protobuf.ListValue"},
+    "google.protobuf.Value": {5: STRUCT, 6: "google.protobuf.ListValue"},
     "google.protobuf.ListValue": {1: "google.protobuf.Value"},
 }
 """What google/protobuf/struct.proto has of messages, by field number."""

@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from duplexmock.core.events import Side
+from duplexmock.core.events import ClientMessage, ServerMessage, Side
 from duplexmock.core.learned import Needs, Probed, ending_of, gave_up, learn, shape
+from duplexmock.core.matching import named
 from duplexmock.core.session import Ended, Session
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
-from duplexmock.learn.alignment import Proposals, propose, same_messages
+from duplexmock.learn.alignment import same_messages
+from duplexmock.learn.candidates import candidates
 from duplexmock.learn.probes import Held, Run, hold_ns_for, probe, probes_for, stretch
+from duplexmock.learn.proposals import Proposals, propose
 from duplexmock.net import address
 from duplexmock.net.background import Background, check_may_block
 from duplexmock.net.replay import perform
@@ -104,15 +107,21 @@ class Experiment:
     async def learn(self, run: Run, done: Callable[[int], None] = lambda probe: None) -> Lesson:
         """Make all probes; `done` is told of each. MismatchError where nothing can be learned from them.
 
-        One more is made where something came late in one of two: it may have been the machine that was slow. Raises
+        One more is made where something came late in one of two: it may have been the machine that was slow. What came
+        back in the recording is bound (candidates.py), unless the peer goes on as recorded only without. Raises
         what the peer's own code has raised, unless it did what the recording has of it, or gave up.
         """
         held: list[Held] = []
         needs: tuple[Needs, ...] = ()
+        tried = await asyncio.to_thread(candidates, self.recorded, self.side, self._descriptors)
         takes_turns = True
         while len(held) < self.probes:
             turn = len(held)
-            latest = await probe(self._stage, self.recorded, self.side, self.hold_ns, turn, takes_turns, run)
+            latest = await self._probe(turn, takes_turns, run, tried)
+            if tried and not turn and self._has_said_others(latest) and not self._is_as_recorded(latest):
+                without = await self._probe(turn, takes_turns, run, ())
+                if self._is_as_recorded(without):
+                    latest, tried = without, ()  # what came back in the recording was not meant to
             if takes_turns and turn and self._overlap and not self._is_like(held[0], latest):
                 takes_turns = False  # the calls need one another's order, and this probe has changed it
                 continue
@@ -151,6 +160,28 @@ class Experiment:
 
     def _needs(self, held: Sequence[Held]) -> tuple[Needs, ...]:
         return tuple(learn(session, self._probed(session, held), self.side) for session in self.recorded)
+
+    async def _probe(self, turn: int, takes_turns: bool, run: Run, tried: Sequence[tuple[str, str]]) -> Held:
+        make_stage = partial(self._stage, tried=tried)
+        return await probe(make_stage, self.recorded, self.side, self.hold_ns, turn, takes_turns, run)
+
+    def _has_said_others(self, held: Held) -> bool:
+        """Tell whether we said messages that were not recorded: what was tried has replaced a value."""
+        side = self.side.other
+        return any(
+            ours.payload != as_recorded.payload
+            for session in self.recorded
+            if (played := held.sessions.get(session.number)) is not None
+            for ours, as_recorded in zip(_messages(played, side), _messages(session, side), strict=False)
+        )
+
+    def _is_as_recorded(self, held: Held) -> bool:
+        """Tell whether the peer said as much as recorded, and ended as recorded."""
+        return not held.strangers and all(
+            (played := held.sessions.get(session.number)) is not None
+            and shape(session, played, self.side) == shape(session, session, self.side)
+            for session in self.recorded
+        )
 
     def _is_like(self, first: Held, other: Held) -> bool:
         """Tell whether the peer said as much in one probe as in another."""
@@ -235,9 +266,10 @@ def learn_server(
     something that it does not need. Each event is held back until nothing has come for `hold_s` seconds, and longer in
     later probes; None is twice the slowest reaction of the recording, and at least 0.1. `runs` is how many probes are
     made, None chooses: 2, or 3 where calls overlapped or something came late. `ignore` and `bind` are as in `replay`,
-    and are added to those of the fixture. `metadata` has values for keys that were redacted, `sessions` and `methods`
-    (globs) choose. When all has been said the server has `timeout_s` for the rest. `write` puts the proposals into the
-    fixture's expectations as well.
+    and are added to those of the fixture. What came back in the recording is bound unasked, if it could not by chance;
+    where the server does not go on with it, the first probe is made once more without. `metadata` has values for keys
+    that were redacted, `sessions` and `methods` (globs) choose. When all has been said the server has `timeout_s` for
+    the rest. `write` puts the proposals into the fixture's expectations as well.
 
     Blocks until it is done. Raises ScriptError where nobody answers at `target`, FixtureError where the fixture cannot
     be read or written, and MismatchError where the server is lost or the probes disagree: then the fixture is as it
@@ -316,6 +348,10 @@ def _learned(experiment: Experiment, run: Run, write: bool) -> Lesson:
     return lesson
 
 
+def _messages(session: Session, side: Side) -> list[ClientMessage | ServerMessage]:
+    return [event for event in session.lane(side) if isinstance(event, ClientMessage | ServerMessage)]
+
+
 def _read(path: Path | str, options: Options) -> tuple[tuple[Session, ...], int, Descriptors | None]:
     """Read the sessions that are to be learned, and when their recording began.
 
@@ -346,9 +382,9 @@ def _check(held: Sequence[Held], recorded: Sequence[Session], side: Side) -> Non
         played = latest.sessions.get(session.number)
         if played is None:
             raise MismatchError(f"probe {number}: the client did not open {there}; {_NOTHING}")
-        if played.ended in (Ended.CONNECTION_LOST, Ended.DAMAGED) and session.ended is not played.ended:
-            why = f" ({played.reason})" if played.reason else ""
-            raise MismatchError(f"probe {number}: the {peer} was lost in {there}{why}; {_NOTHING}")
+        if played.ended in _FALLEN and session.ended is not played.ended:
+            why = f" ({named(played.reason)})" if played.reason else ""
+            raise MismatchError(f"probe {number}: the {peer} {_FALLEN[played.ended]} in {there}{why}; {_NOTHING}")
         _check_that_they_agree(session, [each.sessions[session.number] for each in held], side)
 
 
@@ -392,6 +428,7 @@ def _check_against_the_recording(held: Sequence[Held], recorded: Sequence[Sessio
 MOST_PROBES = 3
 """That are made unasked."""
 
+_FALLEN = {Ended.CONNECTION_LOST: "was lost", Ended.DAMAGED: "broke the protocol"}
 _NOTHING = "nothing was learned, and the fixture is as it was"
 _FOR_EVER_S = 1e6
 _GRACE_S = 1.0

@@ -77,20 +77,46 @@ def sources(target: LaneField, came: Iterable[Appearance], appearances: Appearan
     None do where one value cannot be explained, where what agrees may do so by chance, or where a value was said first
     on the target's own lane.
     """
+    every = _each_once(came)
+    explained = _explained(target, every, appearances, in_runs=2)
+    if not all(_is_from_the_other_lane(target, fields) for fields in explained):
+        return ()
+    return _cover(target, every, explained)
+
+
+def returning(target: LaneField, came: Iterable[Appearance], appearances: Appearances) -> tuple[LaneField, ...]:
+    """Return the fields of the other lane whose values come back in the target, in one run, as few as explain those.
+
+    What came from elsewhere is passed over: a bind replaces no value that it has not learned.
+    """
+    every = _each_once(came)
+    explained = _explained(target, every, appearances, in_runs=1)
+    both = [pair for pair in zip(every, explained, strict=True) if _is_from_the_other_lane(target, pair[1])]
+    return _cover(target, [each for each, _ in both], [fields for _, fields in both])
+
+
+def _each_once(came: Iterable[Appearance]) -> list[Appearance]:
+    """Return the first appearance of each value in each call."""
     each_once: dict[tuple[int, int, type, Scalar], Appearance] = {}
     for appearance in came:
         moment, value = appearance.moment, appearance.value
         key = moment.run, moment.call, type(value), value
         if key not in each_once or moment.position < each_once[key].moment.position:
             each_once[key] = appearance
-    every = sorted(each_once.values(), key=lambda each: (each.moment.run, each.moment.position))
+    return sorted(each_once.values(), key=lambda each: (each.moment.run, each.moment.position))
+
+
+def _explained(
+    target: LaneField, every: Sequence[Appearance], appearances: Appearances, in_runs: int
+) -> list[dict[LaneField, Moment]]:
+    """Return for each appearance the fields that had its value before, of those that prove to be related."""
     before = [appearances.before(each) for each in every]
-    proven = _proven(target, every, before, appearances)
-    explained = [{field: moment for field, moment in fields.items() if field in proven} for fields in before]
-    for fields in explained:
-        if not fields or min(fields.items(), key=_earliest)[0].side is target.side:
-            return ()
-    return _cover(target, every, explained)
+    proven = _proven(target, every, before, appearances, in_runs)
+    return [{field: moment for field, moment in fields.items() if field in proven} for fields in before]
+
+
+def _is_from_the_other_lane(target: LaneField, explained: dict[LaneField, Moment]) -> bool:
+    return bool(explained) and min(explained.items(), key=_earliest)[0].side is not target.side
 
 
 def _earliest(item: tuple[LaneField, Moment]) -> tuple[int, str]:
@@ -103,8 +129,9 @@ def _proven(
     every: Sequence[Appearance],
     before: Sequence[dict[LaneField, Moment]],
     appearances: Appearances,
+    in_runs: int,
 ) -> set[LaneField]:
-    """Return the fields that agree with the target more often than chance makes them, in two runs at least."""
+    """Return the fields that agree with the target more often than chance makes them, in so many runs at least."""
     unit_ns = _unit_ns([each.value for each in every])
     bits: dict[LaneField, dict[tuple[int, Scalar], float]] = {}
     for appearance, fields in zip(every, before, strict=True):
@@ -119,7 +146,9 @@ def _proven(
             known = bits.setdefault(field, {})
             known[run, value] = max(0.0, proof, known.get((run, value), 0.0))
     return {
-        field for field, known in bits.items() if sum(known.values()) >= MIN_BITS and len({run for run, _ in known}) > 1
+        field
+        for field, known in bits.items()
+        if sum(known.values()) >= MIN_BITS and len({run for run, _ in known}) >= in_runs
     }
 
 

@@ -261,6 +261,9 @@ class Driver(asyncio.Protocol):
                 self._leave(stream_id)
             case Failed(_, reason):
                 self.lost = reason
+                for stream_id, stream in tuple(self._streams.items()):
+                    if self.endpoint.is_open(stream_id):
+                        stream.deliver([(RowKind.DAMAGED, stream_id, reason)])
                 self._wake()
 
     def _wake(self) -> None:

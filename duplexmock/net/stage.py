@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.player import Player
+from duplexmock.core.terms import Ordered
 from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 class Stage:
     """The fixtures at `paths`, opened, and the `play` of their `side`; a context manager.
 
+    `tried` are binds that may be none: what is learned by them is said, and compared all the same.
+
     FixtureError and ScriptError where a file cannot be read, or the options do not fit.
     """
 
@@ -43,6 +46,7 @@ class Stage:
         descriptors: Descriptors | None = None,
         ignore: Sequence[str] = (),
         bind: Sequence[tuple[str, str]] = (),
+        tried: Sequence[tuple[str, str]] = (),
         seat: MakeSeat = Player,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
         missed: Missed | None = None,
@@ -62,7 +66,7 @@ class Stage:
                 fixture = Fixture.open(path)
                 self._fixtures.append(fixture)
                 self._redacted_keys[name] = fixture.header.redacted_keys
-                reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind)
+                reading = self._readings[name] = FixtureReading(fixture, name, descriptors, ignore, bind, tried)
                 sources.append(source(fixture, name, side, options, reading))
             check_chosen(sources, options)
             if ignore or bind:
@@ -72,7 +76,8 @@ class Stage:
         except BaseException:
             self.close()
             raise
-        self._asserts_order = all(each.asserts_order for each in sources)
+        ordered = {each.ordered for each in sources}
+        self._ordered = next((how for how in (Ordered.NOT_ASKED, Ordered.ALL_UNKNOWN) if how in ordered), Ordered.YES)
         repertoire = Repertoire(sources, side, options.repeat)
         self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended, missed=missed)
 
@@ -110,7 +115,7 @@ class Stage:
         """Count what agreed, what did not, and what was not played."""
         unplayed = (f"{name}   session {number}   {method}" for name, number, method in self.unplayed())
         outcomes = (outcome for _, outcome in self.play.outcomes)
-        return tally(outcomes, unplayed, asserts_order=self._asserts_order)
+        return tally(outcomes, unplayed, ordered=self._ordered)
 
     def report(self) -> str:
         """Say what went wrong, for people; empty where nothing did."""

@@ -17,7 +17,7 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.method import is_chosen
 from duplexmock.core.order import Order
 from duplexmock.core.session import Session
-from duplexmock.core.terms import Terms
+from duplexmock.core.terms import Ordered, Terms
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.play.repertoire import Reading, Source
 from duplexmock.store.fixture import Fixture, misfit
@@ -96,14 +96,18 @@ def source(fixture: Fixture, name: str, side: Side, options: Options, reading: R
     def lanes(session: Session) -> Lanes:
         return _filled(Lanes.of(session), name, side, given)
 
-    asserts_order = expect == "strict" or (expect != "lanes" and not unlearned)
+    ordered = Ordered.YES
+    if expect == "lanes" or (expect is None and unlearned):
+        ordered = Ordered.NOT_ASKED
+    elif expect != "strict" and methods and all(learned[number, side.other].is_unknown for number in methods):
+        ordered = Ordered.ALL_UNKNOWN
     return Source(
         name,
         lambda: fixture.chosen(chosen, options.methods),
         lanes,
         lambda lanes: terms(lanes, name, side, expect, options, learned),
         reading,
-        asserts_order,
+        ordered,
         methods,
     )
 

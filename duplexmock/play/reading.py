@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class FixtureReading:
     """Reads the messages of one fixture.
 
-    `descriptors` come before the fixture's own, `ignore` and `bind` are added to those it carries. ScriptError for a
+    `descriptors` come before the fixture's own, `ignore` and `bind` are added to those it carries. What is `tried` is
+    bound as well, and still compared: whether the call is the recorded one is not for a guess to say. ScriptError for a
     path that is none; one that leads nowhere here may be meant for another fixture, and does nothing.
     """
 
@@ -51,6 +52,7 @@ class FixtureReading:
         descriptors: Descriptors | None = None,
         ignore: Sequence[str] = (),
         bind: Sequence[tuple[str, str]] = (),
+        tried: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._name = name
         self._given = descriptors
@@ -63,8 +65,8 @@ class FixtureReading:
         self._offered: dict[int, Lanes] = {}
         expectations = fixture.expectations
         ignore, bind = (*expectations.ignore, *ignore), (*expectations.bind, *bind)
-        if ignore or bind:
-            self._read_paths(ignore, bind)
+        if ignore or bind or tried:
+            self._read_paths(ignore, bind, tried)
 
     @cached_property
     def descriptors(self) -> Descriptors | None:
@@ -94,9 +96,10 @@ class FixtureReading:
         heard, said = _Spoken(), _Spoken()
 
         def match_and_learn(expected: Event, actual: Event) -> Iterable[Difference]:
+            # A message that differs elsewhere teaches too: a probe goes on, and is of this call if no other one fits.
             found = tuple(match(expected, actual))
             heard.note(expected, actual)
-            if not found and isinstance(expected, ClientMessage | ServerMessage):
+            if isinstance(expected, ClientMessage | ServerMessage) and type(actual) is type(expected):
                 wanted, came = heard.plain(expected, heard.expected), heard.plain(actual, heard.actual)
                 bindings.received(lanes.method, side.other, wanted, came)
             return found
@@ -142,11 +145,14 @@ class FixtureReading:
 
         return Payloads(self.descriptors, self._ignored)
 
-    def _read_paths(self, ignore: Sequence[str], bind: Sequence[tuple[str, str]]) -> None:
+    def _read_paths(
+        self, ignore: Sequence[str], bind: Sequence[tuple[str, str]], tried: Sequence[tuple[str, str]]
+    ) -> None:
         from duplexmock.schema import fieldpath
         from duplexmock.schema.binding import Bindings, parse_bind
 
-        self._bindings = Bindings((parse_bind(f"{source}={path}") for source, path in bind), self.descriptors)
+        binds, guesses = ([parse_bind(f"{source}={path}") for source, path in each] for each in (bind, tried))
+        self._bindings = Bindings(binds, self.descriptors, guesses)
         ignored = [fieldpath.parse(text, "ignore") for text in ignore]
         self._ignored = [*ignored, *self._bindings.ignored]
         self._ignored_keys = fieldpath.metadata_keys(self._ignored)

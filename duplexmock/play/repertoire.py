@@ -17,7 +17,7 @@ from duplexmock.core.events import ClientHeader, Event, Side
 from duplexmock.core.lanes import Lanes
 from duplexmock.core.matching import Matcher
 from duplexmock.core.session import Ended, Session
-from duplexmock.core.terms import Across, Terms
+from duplexmock.core.terms import Across, Ordered, Terms
 from duplexmock.core.value import value
 from duplexmock.play.across import Heard, edges
 
@@ -53,7 +53,7 @@ class Source:
     """Where sessions come from: what to call it, a pass over them in opening order, and how they are played.
 
     `lanes` turns a session into what is played (with values filled in), and `terms` says on which terms.
-    `asserts_order` tells whether these demand more of the peer than its lane. `methods` are those of the sessions, by
+    `ordered` tells whether these demand more of the peer than its lane. `methods` are those of the sessions, by
     number and in opening order, where that is known without reading them.
     """
 
@@ -62,7 +62,7 @@ class Source:
     lanes: Callable[[Session], Lanes]
     terms: Callable[[Lanes], Terms]
     reading: Reading
-    asserts_order: bool = False
+    ordered: Ordered = Ordered.NOT_ASKED
     methods: Mapping[int, str] | None = None
 
 

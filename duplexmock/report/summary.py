@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
+from duplexmock.core.terms import Ordered
 from duplexmock.core.value import value
 from duplexmock.report.escaping import escaped
 
@@ -17,13 +18,13 @@ from duplexmock.report.escaping import escaped
 class Tally:
     """How many sessions agreed and did not, and which were not played: `name session N method`.
 
-    `asserts_order` tells whether a peer's event that came too early would have been a mismatch.
+    `ordered` tells whether a peer's event that came too early would have been a mismatch.
     """
 
     agreed: int
     mismatched: int
     unplayed: tuple[str, ...] = ()
-    asserts_order: bool = True
+    ordered: Ordered = Ordered.YES
 
     @property
     def is_green(self) -> bool:
@@ -38,13 +39,13 @@ class Tally:
             parts.append(f"{len(self.unplayed)} not played")
         sessions = self.agreed + self.mismatched + len(self.unplayed)
         told = f"{sessions} session{'' if sessions == 1 else 's'}: {', '.join(parts)}"
-        return told if self.asserts_order or not self.agreed else f"{told}; order across lanes was not asserted"
+        return f"{told}; {self.ordered.value}" if self.ordered.value and self.agreed else told
 
 
-def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = (), *, asserts_order: bool = True) -> Tally:
+def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = (), *, ordered: Ordered = Ordered.YES) -> Tally:
     """Count."""
     verdicts = [outcome.agreed for outcome in outcomes]
-    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), asserts_order)
+    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), ordered)
 
 
 def heading(name: str, outcome: Outcome) -> str:

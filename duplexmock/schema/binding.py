@@ -63,10 +63,14 @@ class Bindings:
 
     Give `received` every message that came and its expected one, also where they are equal, if `learns` from such;
     give `bound` each message of ours before it is sent, if it `concerns` such. Payloads are decompressed ones.
+
+    What is `tried` is bound as well, and where its values are learned is compared.
     """
 
-    def __init__(self, binds: Iterable[Bind] = (), descriptors: Descriptors | None = None) -> None:
-        self._routes = _routes(tuple(binds), descriptors)
+    def __init__(
+        self, binds: Iterable[Bind] = (), descriptors: Descriptors | None = None, tried: Iterable[Bind] = ()
+    ) -> None:
+        self._routes = _routes(tuple(binds), descriptors, tuple(tried))
         self._of_play: tuple[_Learned, ...] = tuple({} for _ in self._routes.sources)
         self._of_call: tuple[_Learned, ...] = self._of_play
         self._is_shared = True
@@ -166,13 +170,14 @@ class _Routes:
     targets: tuple[tuple[Selection, tuple[int, ...]], ...]
 
 
-def _routes(binds: tuple[Bind, ...], descriptors: Descriptors | None) -> _Routes:
+def _routes(binds: tuple[Bind, ...], descriptors: Descriptors | None, tried: tuple[Bind, ...]) -> _Routes:
+    every = (*binds, *tried)
     by_target: dict[InMessages, list[int]] = {}
-    for number, bind in enumerate(binds):
+    for number, bind in enumerate(every):
         by_target.setdefault(bind.target, []).append(number)
     return _Routes(
         ignored=tuple(dict.fromkeys(bind.source for bind in binds)),
-        sources=tuple(_selection(bind.source, descriptors) for bind in binds),
+        sources=tuple(_selection(bind.source, descriptors) for bind in every),
         targets=tuple((_selection(target, descriptors), tuple(numbers)) for target, numbers in by_target.items()),
     )
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +23,7 @@ from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
 from tests.cli.commands import run, started
 from tests.learn.peers import answering, shouts
+from tests.learn.runs import wire
 from tests.net.ends import ANSWER, REQUEST, written
 from tests.net.wires import listening
 from tests.playbook import HALF_CLOSE, METHOD, OK, ask, recorded, reply
@@ -81,6 +84,28 @@ if "its target" in sys.argv:
     print(target)
 sys.exit("badly" in sys.argv)
 """
+INSISTS = """
+import os, queue, secrets, grpc
+from duplexmock.schema.wirescan import scan
+from tests.learn.runs import wire
+
+# Makes two calls over one stream, one after the other, and takes only the answer to the id that it has just chosen.
+answered = queue.SimpleQueue()
+
+def text(message, number):
+    return next(message[at.value_start : at.value_end] for at in scan(message, 0, len(message)) if at.number == number)
+
+def messages():
+    for method in ("first", "second"):
+        number = secrets.token_hex(8)
+        yield wire({1: number, 2: method, 3: secrets.token_bytes(8)})
+        if answered.get() != number.encode():
+            raise SystemExit(f"an answer to another call than {method}")
+
+with grpc.insecure_channel(os.environ["DUPLEXMOCK_TARGET"]) as channel:
+    for message in channel.stream_stream("/chat.ChatService/Chat")(messages()):
+        answered.put(text(message, 1))
+"""
 HASTY = """
 import os
 from tests.net.ends import REQUEST, client
@@ -120,6 +145,12 @@ def waits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command of a client that half-closes before it has its answer."""
     return program(tmp_path_factory, HASTY)
+
+
+@pytest.fixture
+def insists(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command of a client that takes only the answers to the ids that it has chosen."""
+    return program(tmp_path_factory, INSISTS)
 
 
 def program(folders: pytest.TempPathFactory, code: str) -> list[str]:
@@ -184,6 +215,32 @@ def test_what_changes_is_told_as_options_and_not_kept_unasked(path: Path, waits:
     written_now = changes.replace("to be given to replay, or kept by --write", "written into the fixture")
     assert learn(path, *SHORT_HOLD, "--write", "--", *waits, "new ids")[1].endswith(written_now)
     assert kept(path)[1] == Expectations(("metadata:x-request-id",))
+
+
+def test_what_comes_back_is_told_as_an_option_and_kept_on_demand(tmp_path: Path, insists: list[str]) -> None:
+    """From then on a replay goes on with a client that has chosen other ids, and without it with none."""
+    path = tmp_path / "x.duplex"
+    with answering(answers_by_id) as target:
+        assert run("record", target, "--out", path, "--", *insists)[0] == 0
+    bind = f"--bind '{METHOD}>1={METHOD}<1'"
+    changes = f"changes from play to play (to be given to replay, or kept by --write): --ignore '{METHOD}>3' {bind}\n"
+    code, stdout, stderr = learn(path, *SHORT_HOLD, "--", *insists)
+    assert (code, stderr) == (0, "")
+    assert stdout.endswith(changes)
+    assert kept(path)[1] == Expectations()
+    assert run("replay", path, "--ignore", f"{METHOD}>3", "--ignore", f"{METHOD}>1", "--", *insists)[0] == 1
+    assert run("replay", path, "--ignore", f"{METHOD}>3", "--bind", f"{METHOD}>1={METHOD}<1", "--", *insists)[0] == 0
+    written_now = changes.replace("to be given to replay, or kept by --write", "written into the fixture")
+    assert learn(path, *SHORT_HOLD, "--write", "--", *insists)[1].endswith(written_now)
+    assert kept(path)[1] == Expectations((f"{METHOD}>3",), ((f"{METHOD}>1", f"{METHOD}<1"),))
+    agreed = f"{path}   session 1   {METHOD}   the mock played the server   agreed\n1 session: 1 agreed\n"
+    assert run("replay", path, "--", *insists) == (0, agreed, "")
+
+
+async def answers_by_id(_: Any, context: Any) -> None:
+    """Answer each message with what it begins with, its id, and `done`."""
+    while (message := await context.read()) is not grpc.aio.EOF:
+        await context.write(message[: 2 + message[1]] + wire({2: "done"}))
 
 
 def test_the_command_dials_where_it_is_told_and_its_exit_code_is_a_warning(path: Path, waits: list[str]) -> None:
@@ -368,6 +425,17 @@ def test_replay_asserts_the_order_of_a_learned_server_unasked(path: Path) -> Non
         agreed = f"{path}   session 1   {METHOD}   the replay played the client   agreed\n1 session: 1 agreed\n"
         assert run("replay", path, "--target", target) == (0, f"{repeated}{target}\n{agreed}", "")
         assert run("replay", path, "--target", target, "--expect", "order")[0] == 0
+
+
+@pytest.mark.parametrize("expect", [(), ("--expect", "order")])
+def test_where_all_edges_are_unknown_replay_says_that_no_order_was_asserted(
+    path: Path, hasty: list[str], expect: tuple[str, ...]
+) -> None:
+    unknown = Need(2, Ground.UNKNOWN, 2, "in a probe the client gave up, with a cancel")
+    amend(path, [SERVER, Needs(1, Side.CLIENT, (*CLIENT.lane[:2], unknown))])
+    agreed = f"{path}   session 1   {METHOD}   the mock played the server   agreed\n1 session: 1 agreed"
+    told = f"{agreed}; order across lanes was not asserted: all edges are unknown\n"
+    assert run("replay", path, *expect, "--", *hasty) == (0, told, "")
 
 
 @pytest.mark.parametrize(

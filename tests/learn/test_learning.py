@@ -36,9 +36,9 @@ from duplexmock.core.learned import Ground, Need, Needs
 from duplexmock.core.session import Session
 from duplexmock.core.status import Code
 from duplexmock.errors import FixtureError, MismatchError, ScriptError
-from duplexmock.learn.alignment import Proposals
 from duplexmock.learn.learning import Lesson
 from duplexmock.learn.probes import probes_for
+from duplexmock.learn.proposals import Proposals
 from duplexmock.store.amend import amend
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.header import Expectations
@@ -479,9 +479,9 @@ async def repeats(_: Any, context: Any) -> None:
         await context.write(said_by(ChatMessage.FromString(message).sender, "heard"))
 
 
-def insists(target: str) -> None:
+def insists(target: str, name_bytes: int = 8) -> None:
     """Say two messages under a name that is new each time, the second when the first is answered to that name."""
-    name = secrets.token_hex(8)
+    name = secrets.token_hex(name_bytes)
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def messages() -> Iterator[bytes]:
@@ -494,20 +494,31 @@ def insists(target: str) -> None:
             answers.put(ChatMessage.FromString(answer).sender)
 
 
-def test_a_client_that_takes_only_its_own_answers_is_learned_from_with_a_bind(path: Path) -> None:
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_client_that_takes_only_its_own_answers_is_learned_from(path: Path, is_given: bool) -> None:
     bind = ((f"{METHOD}>1", f"{METHOD}<1"),)
     with answering(repeats) as target, duplexmock.record(target, out=path) as proxy:
         insists(proxy.target)
+    lesson = learn_client(path, insists, hold_s=HOLD_S, bind=bind if is_given else (), write=True)
+    assert (demanded(lesson), lesson.proposals) == ([(0, 0, 2, 2)], Proposals((), bind))
+    with duplexmock.replay(path) as mock:
+        insists(mock.target)
+
+
+def test_a_name_too_short_to_prove_anything_is_bound_by_hand(path: Path) -> None:
+    """Two letters come back by chance: the client is answered to the recorded name, and goes no further."""
+    bind = ((f"{METHOD}>1", f"{METHOD}<1"),)
+    short = partial(insists, name_bytes=1)
+    with answering(repeats) as target, duplexmock.record(target, out=path) as proxy:
+        short(proxy.target)
     with refused(path) as told:
-        learn_client(path, insists, hold_s=SHORT_HOLD_S)
+        learn_client(path, partial(insists, name_bytes=2), hold_s=SHORT_HOLD_S)
     assert told == [
         f"session 1 ({METHOD}): the client sent 1 message and a half-close in every probe, and 2 messages and a "
         f"half-close in the recording; {NOTHING}"
     ]
-    lesson = learn_client(path, insists, hold_s=HOLD_S, bind=bind, write=True)
-    assert (demanded(lesson), lesson.proposals) == ([(0, 0, 2, 2)], Proposals((), bind))
-    with duplexmock.replay(path) as mock:
-        insists(mock.target)
+    lesson = learn_client(path, partial(insists, name_bytes=2), hold_s=HOLD_S, bind=bind)
+    assert lesson.proposals == Proposals((), bind)
 
 
 # Peers from which nothing, or not all, can be learned
@@ -680,7 +691,7 @@ def test_a_server_that_breaks_the_protocol_is_told(path: Path) -> None:
     with hand_made(babbles) as target, refused(path) as told:
         learn_server(path, target, hold_s=HOLD_S)
     reason = "a frame of 16777215 bytes, more than 16384"
-    assert told == [f"probe 1: the server was lost in session 1 ({METHOD}) ({reason}); {NOTHING}"]
+    assert told == [f"probe 1: the server broke the protocol in session 1 ({METHOD}) ({reason}); {NOTHING}"]
 
 
 def test_a_client_that_dies_is_told(path: Path) -> None:

@@ -283,8 +283,21 @@ async def test_a_peer_that_breaks_the_protocol_is_told_and_left() -> None:
     await stream.receive(0)
     joined.driver.data_received(b"\xff\xff\xff\0\0\0\0\0\x01")
     assert joined.transport.ended == "closed"
+    reason = "a frame of 16777215 bytes, more than 16384"
+    assert await stream.receive(FOREVER_NS) == [(RowKind.DAMAGED, stream.stream_id, reason)]
     assert await stream.receive(FOREVER_NS) == ()
-    assert stream.lost == "a frame of 16777215 bytes, more than 16384"
+    assert stream.lost == reason
+
+
+@running
+async def test_a_call_that_has_ended_is_not_concerned_by_what_breaks_the_connection_afterwards() -> None:
+    joined = Joined()
+    stream_id, stream = joined.opened()
+    joined.peer.send(stream_id, [Cancel(ErrorCode.CANCEL)])
+    joined.flow()
+    joined.driver.data_received(b"\xff\xff\xff\0\0\0\0\0\x01")
+    rows = [*await stream.receive(0), *await stream.receive(0)]
+    assert [row[0] for row in rows] == [RowKind.CLIENT_HEADER, RowKind.CANCEL]
 
 
 @running

@@ -192,6 +192,36 @@ def test_a_bound_value_is_found_in_what_is_compressed() -> None:
     assert player.mismatch is None
 
 
+def tried(*binds: tuple[str, str]) -> FixtureReading:
+    return FixtureReading(cast(Any, Carrier(DESCRIPTORS)), "it.duplex", tried=binds)
+
+
+def test_what_is_tried_is_bound_and_compared_all_the_same() -> None:
+    """Whether the call is the recorded one is told by all that it says: a bind that is guessed leaves nothing out."""
+    call = tried(SENDER).of_call(ECHO, Side.SERVER)
+    assert list(call.match(HEADER, HEADER)) == []
+    assert call.bind is not None
+    assert call.bind(ANSWER) == ANSWER
+    assert list(call.match(ask("one"), ask("one", "Bob"))) == [Difference("sender", "Ann", "Bob")]
+    assert call.bind(reply("one")) == reply("one", "Bob")
+
+
+def test_a_message_that_differs_elsewhere_teaches_as_well() -> None:
+    for of in (reading(bind=(SENDER,)), tried(SENDER)):
+        call = of.of_call(ECHO, Side.SERVER)
+        assert list(call.match(HEADER, HEADER)) == []
+        assert Difference("timestamp", 1, 2) in list(call.match(ask("one"), ask("one", "Bob", at=2)))
+        assert call.bind is not None
+        assert call.bind(reply("one")) == reply("one", "Bob")
+
+
+def test_an_event_of_another_kind_teaches_nothing() -> None:
+    call = tried(SENDER).of_call(ECHO, Side.SERVER)
+    assert list(call.match(ask("one"), HALF_CLOSE)) == [Difference("event", "ClientMessage", "ClientHalfClose")]
+    assert call.bind is not None
+    assert call.bind(reply("one")) == reply("one")
+
+
 @virtual
 async def test_the_same_id_may_come_back_on_another_call() -> None:
     of = reading(bind=(SENDER,))

@@ -242,6 +242,15 @@ def test_where_values_are_learned_is_not_compared():
     assert list(payloads.differences(CHAT, CLIENT, *pair)) == []
 
 
+def test_what_is_tried_is_bound_and_compared():
+    tried = Bindings([], DESCRIPTORS, [parse_bind(f"{CHAT}>1={CHAT}<1")])
+    recorded, came = (chat_message(sender, "Hi").SerializeToString() for sender in ("a", "b"))
+
+    assert tried.ignored == ()
+    tried.received(CHAT, CLIENT, recorded, came)
+    assert tried.bound(CHAT, SERVER, recorded) == came
+
+
 @examples(100)
 @given(
     st.integers(-(1 << 63), (1 << 63) - 1),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from duplexmock.core.status import Status
 from duplexmock.errors import ScriptError
-from duplexmock.learn.alignment import Proposals, propose
+from duplexmock.learn.proposals import Proposals, propose
 from duplexmock.schema.descriptors import Descriptors
 from duplexmock.schema.wirescan import NotAMessageError, scan
 from tests.learn.runs import DESCRIPTORS, TALK, call, replayed, wire
