@@ -15,7 +15,7 @@ from tests.pytest_plugin.conftest import Project
 
 SERVER = [
     sys.executable,
-    str(ROOT / "examples" / "chat_app" / "server.py"),
+    str(ROOT / "examples" / "chat_app" / "chat_app" / "server.py"),
     "--kind",
     "ack",
     "--timestamp",
