@@ -237,6 +237,7 @@ class Duplex:
             if self._needs_upstream(path):
                 self._run.without_upstream.add(str(path))
             return self._played(asked, path, None)
+        self._run.with_upstream.add(str(path))
         if not is_there and mode in ("none", "verify"):
             self._raise_missing(path, asked)
         if not is_there or (mode == "rewrite" and path.is_file() and str(path) not in self._run.written):

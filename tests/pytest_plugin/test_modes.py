@@ -215,6 +215,29 @@ def test_tests_that_share_a_fixture_rewrite_it_once(project: Project) -> None:
     project.passes("--duplexmock-record=rewrite", count=2)
 
 
+@pytest.mark.parametrize("mode", ["new", "rewrite", "verify"])
+def test_a_fixture_with_a_live_server_in_another_test_is_not_told(project: Project, mode: str) -> None:
+    project.fixture("three.duplex")
+    project.test(
+        """
+        from tests.net.chats import AckServicer, add_ChatServiceServicer_to_server, clock
+
+        def acks(server):
+            add_ChatServiceServicer_to_server(AckServicer(clock=clock), server)
+
+        @pytest.mark.duplexmock("three.duplex", upstream=acks)
+        def test_with(duplex):
+            chat_sync(duplex.channel(), talk())
+
+        @pytest.mark.duplexmock("three.duplex")
+        def test_without(duplex):
+            chat_sync(duplex.channel(), talk())
+        """
+    )
+    result = project.passes(f"--duplexmock-record={mode}", count=2)
+    assert "played only" not in result.stdout.str()
+
+
 @pytest.mark.parametrize(
     ("mode", "to_do"), [("rewrite", "record"), ("verify", "compare with"), ("new", "add new calls from")]
 )
