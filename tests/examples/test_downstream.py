@@ -1,4 +1,4 @@
-"""The project of examples/chat_app (tests/downstream.py): it knows duplexmock as others do, by what the wheel offers."""
+"""The project of examples/chat_app (tests/downstream.py): it knows duplexmock as others do, by its public names."""
 
 from __future__ import annotations
 
