@@ -270,9 +270,7 @@ class Duplex:
         drift = None
         if upstream is not None and mode == "verify":
             drift = lambda: self._drift(asked, path, upstream)  # noqa: E731 - a name for each would say no more
-        return self._stand(
-            Replayed(mock, advise=lambda text: self._advised(text, asked, name), drift=drift, capture=capture)
-        )
+        return self._stand(Replayed(mock, advice=self._advice(asked, name), drift=drift, capture=capture))
 
     def _record(self, asked: Asked, path: Path) -> StandIn:
         """Record, and keep it as the mode says when the test has passed."""
@@ -374,8 +372,8 @@ class Duplex:
         text = f"{shown(path)}: no such fixture, and no live server to record it from is given (upstream=...)"
         raise (FixtureError if self._run.mode in ("none", "verify") else ScriptError)(text)
 
-    def _advised(self, text: str, asked: Asked, name: str) -> str:
-        lines = [text]
+    def _advice(self, asked: Asked, name: str) -> str:
+        lines = []
         if asked.upstream is not None:
             lines.append(f"Recorded from another client? {self._again('rewrite')}")
         alone = shlex.join(["duplexmock", "replay", name])
