@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from duplexmock.errors import FixtureError, ScriptError
+from duplexmock.errors import DuplexmockError, FixtureError, ScriptError
 from duplexmock.net.background import Background
 from duplexmock.net.capture import Capture
 from duplexmock.net.record import record
@@ -351,7 +351,10 @@ class Duplex:
 
     def _running(self, asked: Asked) -> str:
         __tracebackhide__ = True
-        return self._stack.enter_context(running(asked.upstream, self._fixture))
+        try:
+            return self._stack.enter_context(running(asked.upstream, self._fixture))
+        except DuplexmockError as exc:
+            raise exc.with_traceback(None) from None  # its text is all there is to know
 
     def _elsewhere(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="duplexmock-"))
