@@ -30,12 +30,14 @@ from duplexmock.net.background import Background
 from duplexmock.net.capture import Capture
 from duplexmock.net.record import record
 from duplexmock.net.replay import replay, replay_client_async
+from duplexmock.play.reading import check_paths
 from duplexmock.pytest_plugin.keeping import keep_first, keep_last, locked, replace
 from duplexmock.pytest_plugin.marker import Asked, Unplayed, Upstream
 from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.run import Run
 from duplexmock.pytest_plugin.stand_in import Recorded, Replayed, StandIn
 from duplexmock.pytest_plugin.upstreams import running
+from duplexmock.schema.sources import given as of_source
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.join import join
 
@@ -270,11 +272,16 @@ class Duplex:
         drift = None
         if upstream is not None and mode == "verify":
             drift = lambda: self._drift(asked, path, upstream)  # noqa: E731 - a name for each would say no more
-        return self._stand(Replayed(mock, advice=self._advice(asked, name), drift=drift, capture=capture))
+        try:
+            return self._stand(Replayed(mock, advice=self._advice(asked, name), drift=drift, capture=capture))
+        except DuplexmockError as exc:
+            raise exc.with_traceback(None) from None  # its text is all there is to know
 
     def _record(self, asked: Asked, path: Path) -> StandIn:
         """Record, and keep it as the mode says when the test has passed."""
         __tracebackhide__ = True
+        if asked.descriptors is not None:  # a path that a replay would refuse is not to be recorded
+            check_paths([of_source(asked.descriptors)], asked.ignore or (), asked.bind or ())
         upstream = self._running(asked)
         recorded = self._elsewhere() / path.name
         proxy = record(

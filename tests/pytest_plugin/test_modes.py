@@ -200,6 +200,22 @@ def test_rewrite_leaves_what_is_there_where_the_test_fails(project: Project) -> 
     assert project.fixtures() == [NAMED]
 
 
+def test_a_path_that_a_replay_would_refuse_is_not_recorded(project: Project) -> None:
+    project.test(
+        SERVED
+        + """
+    @pytest.mark.duplexmock(descriptors="chat_app.chat_pb2", ignore=["chat.ChatMessage.time"])
+    def test_chat(duplex):
+        chat_sync(duplex.channel(), talk())
+"""
+    )
+    result = project.run("--duplexmock-record=once")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["E * ignore 'chat.ChatMessage.time': chat.ChatMessage has no field 'time'; it has *"])
+    assert "duplexmock/net" not in result.stdout.str()
+    assert project.fixtures() == []
+
+
 def test_tests_that_share_a_fixture_rewrite_it_once(project: Project) -> None:
     project.fixture("three.duplex")
     project.test(
