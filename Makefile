@@ -4,13 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 
-.PHONY: demo test lint types bench stubs fixtures lowest soak clean
+.PHONY: demo test downstream lint types bench stubs fixtures lowest soak clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest $(TESTS)
+	$(if $(TESTS),,$(BIN)/python tests/downstream.py)
+
+# The suite of examples/chat_app alone, with a wheel in a clean environment.
+downstream: $(READY)
+	$(BIN)/python tests/downstream.py $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

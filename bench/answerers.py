@@ -17,7 +17,7 @@ from bench.conversations import Said, write
 from bench.jobs import PROGRAM
 from bench.middlemen import listening_on
 from bench.processes import BenchError, Process, started
-from examples.chat_app import chat_pb2
+from examples.chat_app.chat_app import chat_pb2
 
 Name = Literal["grpc-go", "grpc.aio", "grpclib", "canned", "replay", "protobuf"]
 """`canned` is the endpoint alone; `protobuf` a replay of messages that differ in a field which is ignored."""

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent
+CHAT_APP = Path(__file__).resolve().parent / "chat_app"
 SERVER = ["chat_app.server", "--kind", "push", "--pushes", "3", "--interval", "0.1"]
 CLIENT = ["chat_app.client", "--count", "3", "--interval", "0.05", "--deadline", "5"]
 HASTY_CLIENT = ["chat_app.client", "--count", "2", "--interval", "0.05", "--deadline", "5"]
@@ -85,7 +85,7 @@ def run(*command: str, code: int = 0) -> None:
 
 def environment() -> dict[str, str]:
     """Return the environment in which `python -m chat_app.server` is found."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHAT_APP), os.environ.get("PYTHONPATH", "")])}
 
 
 if __name__ == "__main__":

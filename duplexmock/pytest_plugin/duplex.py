@@ -25,17 +25,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from duplexmock.errors import FixtureError, ScriptError
+from duplexmock.errors import DuplexmockError, FixtureError, ScriptError
 from duplexmock.net.background import Background
 from duplexmock.net.capture import Capture
 from duplexmock.net.record import record
 from duplexmock.net.replay import replay, replay_client_async
+from duplexmock.play.reading import check_paths
 from duplexmock.pytest_plugin.keeping import keep_first, keep_last, locked, replace
 from duplexmock.pytest_plugin.marker import Asked, Unplayed, Upstream
 from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.run import Run
 from duplexmock.pytest_plugin.stand_in import Recorded, Replayed, StandIn
 from duplexmock.pytest_plugin.upstreams import running
+from duplexmock.schema.sources import given as of_source
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.join import join
 
@@ -237,6 +239,7 @@ class Duplex:
             if self._needs_upstream(path):
                 self._run.without_upstream.add(str(path))
             return self._played(asked, path, None)
+        self._run.with_upstream.add(str(path))
         if not is_there and mode in ("none", "verify"):
             self._raise_missing(path, asked)
         if not is_there or (mode == "rewrite" and path.is_file() and str(path) not in self._run.written):
@@ -269,13 +272,16 @@ class Duplex:
         drift = None
         if upstream is not None and mode == "verify":
             drift = lambda: self._drift(asked, path, upstream)  # noqa: E731 - a name for each would say no more
-        return self._stand(
-            Replayed(mock, advise=lambda text: self._advised(text, asked, name), drift=drift, capture=capture)
-        )
+        try:
+            return self._stand(Replayed(mock, advice=self._advice(asked, name), drift=drift, capture=capture))
+        except DuplexmockError as exc:
+            raise exc.with_traceback(None) from None  # its text is all there is to know
 
     def _record(self, asked: Asked, path: Path) -> StandIn:
         """Record, and keep it as the mode says when the test has passed."""
         __tracebackhide__ = True
+        if asked.descriptors is not None:  # a path that a replay would refuse is not to be recorded
+            check_paths([of_source(asked.descriptors)], asked.ignore or (), asked.bind or ())
         upstream = self._running(asked)
         recorded = self._elsewhere() / path.name
         proxy = record(
@@ -352,7 +358,10 @@ class Duplex:
 
     def _running(self, asked: Asked) -> str:
         __tracebackhide__ = True
-        return self._stack.enter_context(running(asked.upstream, self._fixture))
+        try:
+            return self._stack.enter_context(running(asked.upstream, self._fixture))
+        except DuplexmockError as exc:
+            raise exc.with_traceback(None) from None  # its text is all there is to know
 
     def _elsewhere(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="duplexmock-"))
@@ -373,8 +382,8 @@ class Duplex:
         text = f"{shown(path)}: no such fixture, and no live server to record it from is given (upstream=...)"
         raise (FixtureError if self._run.mode in ("none", "verify") else ScriptError)(text)
 
-    def _advised(self, text: str, asked: Asked, name: str) -> str:
-        lines = [text]
+    def _advice(self, asked: Asked, name: str) -> str:
+        lines = []
         if asked.upstream is not None:
             lines.append(f"Recorded from another client? {self._again('rewrite')}")
         alone = shlex.join(["duplexmock", "replay", name])

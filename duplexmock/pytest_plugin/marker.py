@@ -55,13 +55,22 @@ class Asked:
         for name in ("ignore", "bind", "sessions", "methods", "redact"):
             if isinstance(getattr(self, name), str):
                 raise ScriptError(f"{name}={getattr(self, name)!r}: a list of them, also where there is one")
-        if self.unplayed is not None and self.unplayed not in get_args(Unplayed):
-            raise ScriptError(f"unplayed={self.unplayed!r}: {_one_of(get_args(Unplayed))}")
+        for name, words in (("expect", _EXPECT), ("unplayed", get_args(Unplayed))):
+            if getattr(self, name) not in (None, *words):
+                raise ScriptError(f"{name}={getattr(self, name)!r}: {_one_of(words)}")
+        for name in ("speed", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int | float):
+                raise ScriptError(f"{name}={value!r}: a number")
 
     def over(self, other: Asked) -> Asked:
         """Return this, and where it says nothing the other."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
         return Asked(**{name: getattr(other, name) if value is None else value for name, value in said.items()})
+
+
+_EXPECT = ("lanes", "order", "strict")
+"""Those of store/header.py, which a run that uses no fixture does not load."""
 
 
 def asked_by(item: pytest.Item) -> Asked:

@@ -98,7 +98,11 @@ def duplex(request: pytest.FixtureRequest) -> Iterator[Duplex]:
     from duplexmock.pytest_plugin.duplex import Duplex
 
     item = request.node
-    value = Duplex(item, request.config.stash[RUN], asked_by(item), request.getfixturevalue)
+    try:
+        asked = asked_by(item)
+    except DuplexmockError as exc:
+        raise pytest.fail.Exception(str(exc), pytrace=False) from None
+    value = Duplex(item, request.config.stash[RUN], asked, request.getfixturevalue)
     item.stash[DUPLEX] = value
     try:
         value.prepare()

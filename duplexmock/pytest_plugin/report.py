@@ -15,9 +15,9 @@ def lines(run: Run, why_not_complete: str, is_green: bool, prune: bool, shown_fr
     """Yield the lines; remove what no test has used where that is asked for, and the run was complete and green."""
     for path in sorted(run.written):
         yield f"recorded: {_shown(path, shown_from)}"
-    if run.without_upstream:
+    if never := run.without_upstream - run.with_upstream:
         yield f"played only, because no live server is given (upstream=...) to {_TO_DO[run.mode]}:"
-        yield from _listed(run.without_upstream, shown_from)
+        yield from _listed(never, shown_from)
     reason = why_not_complete or ("" if is_green else "not every test has passed")
     if prune and reason:
         yield f"nothing was removed: {reason}"

@@ -19,9 +19,10 @@ class Run:
     """What the plugin knows of a run; fixtures are known by their absolute paths.
 
     `used` are those that tests have opened or recorded, and `named` those that belong to tests by their name or their
-    marker, whether they ran or not. `written` were recorded in this run. `without_upstream` could not be recorded or
-    compared as the mode says, for want of a live server. `left_out` says why not every test has run to its end, in
-    which case fixtures that were not used are not known to be of no use.
+    marker, whether they ran or not. `written` were recorded in this run. `without_upstream` were played by a test that
+    gives no live server, which the mode asks for, and `with_upstream` by one that does; where there are both, all is
+    well. `left_out` says why not every test has run to its end, in which case fixtures that were not used are not known
+    to be of no use.
     """
 
     mode: Mode
@@ -30,6 +31,7 @@ class Run:
     named: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     without_upstream: set[str] = field(default_factory=set)
+    with_upstream: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
 
     def said(self) -> dict[str, list[str]]:
@@ -42,6 +44,6 @@ class Run:
             getattr(self, name).update(said[name])
 
 
-_SAID = ("used", "named", "written", "without_upstream", "left_out")
+_SAID = ("used", "named", "written", "without_upstream", "with_upstream", "left_out")
 
 RUN = pytest.StashKey[Run]()

@@ -115,7 +115,7 @@ class StandIn:
 
 
 class Replayed:
-    """A mock that plays a fixture, and what is done when it has: with its verdict, `advise` says what to do about it.
+    """A mock that plays a fixture, and what is done when it has: below its verdict, `advice` says what to do about it.
 
     `drift` compares the fixture with the live server, and says what differs. `capture` has the calls that no session
     fitted.
@@ -125,12 +125,12 @@ class Replayed:
         self,
         replay: Replay,
         *,
-        advise: Callable[[str], str],
+        advice: str,
         drift: Callable[[], str] | None = None,
         capture: Capture | None = None,
     ) -> None:
         self._replay = replay
-        self._advise = advise
+        self._advice = advice
         self._drift = drift
         self._capture = capture
         replay.__enter__()
@@ -156,11 +156,15 @@ class Replayed:
 
     def end(self, exc: BaseException | None) -> None:
         """End."""
+        notes = _notes_of(exc)
         try:
             self._replay.__exit__(None if exc is None else type(exc), exc, None)
         except MismatchError as verdict:
-            raise MismatchError(self._advise(str(verdict))) from None
-        if exc is None and self._drift is not None and (text := self._drift()):
+            raise MismatchError(f"{verdict}\n{self._advice}") from None
+        if exc is not None:
+            if _notes_of(exc) > notes:  # the verdict, to which the advice belongs here as well
+                exc.add_note(self._advice)
+        elif self._drift is not None and (text := self._drift()):
             raise MismatchError(text)
 
 
@@ -193,6 +197,10 @@ class Recorded:
         self._proxy.__exit__(None if exc is None else type(exc), exc, None)
         if exc is None and not _recorded(self._proxy.out):
             raise MismatchError(f"nothing was recorded: no call was made at {self.target}")
+
+
+def _notes_of(exc: BaseException | None) -> int:
+    return len(getattr(exc, "__notes__", ()))
 
 
 def _recorded(path: Path) -> tuple[Session, ...]:

@@ -134,11 +134,19 @@ def _no_fixture(name: str) -> Any:
 
 def _takes_a_server(function: Callable[..., Any]) -> bool:
     """Tell whether a function is to be given a server: it has a parameter without a default."""
-    return any(
-        parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    needed = [
+        parameter.name
         for parameter in inspect.signature(function).parameters.values()
-    )
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        raise ScriptError(
+            f"upstream {getattr(function, '__qualname__', function)}: "
+            f"needs {', '.join(needed)}, and is given a server and nothing else; "
+            "lambda server: add_..._to_server(YourServicer(), server)"
+        )
+    return bool(needed)
 
 
 @contextmanager
@@ -202,7 +210,7 @@ def _free_port() -> int:
 
 _FORMS = (
     "not HOST:PORT or unix:/path, a port, the name of a fixture, a command as a list of words, "
-    "or a function that makes a server"
+    "or a function that adds servicers to the server it is given"
 )
 _LOOK_AGAIN_S = 0.02
 _SERVER_GRACE_S = 1.0

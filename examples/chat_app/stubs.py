@@ -1,4 +1,4 @@
-"""Generate this folder's stubs from proto/chat.proto: `python examples/chat_app/stubs.py`.
+"""Generate the stubs of the package from proto/chat.proto: `python examples/chat_app/stubs.py`.
 
 Generated code refuses a protobuf and a grpcio older than those it was made with, and accepts newer ones. So it is made
 with an old grpcio-tools, in a virtual environment of its own that is thrown away: grpcio-tools 1.68.0 makes stubs for
@@ -32,4 +32,4 @@ def generate(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    generate(HERE.parent)
+    generate(HERE)

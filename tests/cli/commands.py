@@ -22,7 +22,7 @@ LIMIT_S = 60.0
 def environment(**more: str) -> dict[str, str]:
     """The tests' environment, in which examples are found and no colour is forced."""
     plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "DUPLEXMOCK_TARGET")}
-    return {**plain, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "examples"))), **more}
+    return {**plain, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "examples" / "chat_app"))), **more}
 
 
 def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any):

@@ -212,8 +212,8 @@ def _problem(command: Sequence[str], folder: Path) -> str:
 
 
 _PYTHON_FILES = {
-    "chat-server": ROOT / "examples" / "chat_app" / "server.py",
-    "chat-client": ROOT / "examples" / "chat_app" / "client.py",
+    "chat-server": ROOT / "examples" / "chat_app" / "chat_app" / "server.py",
+    "chat-client": ROOT / "examples" / "chat_app" / "chat_app" / "client.py",
     "cases-server": HERE / "python" / "cases_server.py",
     "cases-client": HERE / "python" / "cases_client.py",
 }

@@ -16,9 +16,14 @@ import duplexmock.pytest_plugin.duplex
 import duplexmock.report.outcomes
 import duplexmock.schema.reader
 import duplexmock.schema.sources
+from tests.environments import ROOT
 from tests.net.chats import chatted, serving
 
-HEAD = """
+HEAD = f"""
+    import sys
+
+    sys.path += {[str(ROOT), str(ROOT / "examples" / "chat_app")]!r}  # which workers do not have with every pytest
+
     import asyncio
     import pytest
     from chat_app.client import chat, chat_sync

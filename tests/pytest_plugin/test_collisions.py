@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 
-from tests.peers.programs import ROOT
+from tests.environments import declared, environment
 
 PLUGINS = (
     "anyio",
@@ -23,16 +22,12 @@ PLUGINS = (
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python() -> Path:
     """Return the interpreter of an environment with all of them; a machine that reaches no index skips the tests."""
-    folder = tmp_path_factory.mktemp("collisions")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--timeout=10", "--retries=1", *PLUGINS, ROOT]
-    done = subprocess.run(install, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"the plugins cannot be installed: {done.stderr.splitlines()[-1:]}")
-    return python
+    try:
+        return environment("collisions", [*declared()["dependencies"], *PLUGINS])
+    except subprocess.CalledProcessError as exc:
+        pytest.skip(f"the plugins cannot be installed: {(exc.stderr or '').splitlines()[-1:]}")
 
 
 @pytest.mark.parametrize("without", ["vcr", "recording"])  # these two refuse to run beside each other

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from duplexmock.errors import ScriptError
-from duplexmock.pytest_plugin.marker import Asked
+from duplexmock.pytest_plugin.marker import _EXPECT, Asked
+from duplexmock.store.header import Expect
 from tests.pytest_plugin.conftest import Project
 
 
@@ -125,6 +128,10 @@ def test_a_marker_says_how_it_is_played(project: Project, arguments: str, passes
         ("duplexmock(upsteam='x')", "*the marker duplexmock has no argument 'upsteam'; it has path, upstream, *"),
         ("duplexmock('a', 'b')", "*the marker duplexmock takes one path, and other arguments by name: ('a', 'b')"),
         ("duplexmock('a', path='b')", "*the marker duplexmock takes one path, and other arguments by name: ('a',)"),
+        ("duplexmock(ignore='x')", "ignore='x': a list of them, also where there is one"),
+        ("duplexmock(expect='all')", "expect='all': lanes, order or strict"),
+        ("duplexmock(unplayed='no')", "unplayed='no': fail, warn or ignore"),
+        ("duplexmock(speed='fast')", "speed='fast': a number"),
     ],
 )
 def test_a_marker_that_makes_no_sense_is_told(project: Project, marker: str, text: str) -> None:
@@ -132,6 +139,11 @@ def test_a_marker_that_makes_no_sense_is_told(project: Project, marker: str, tex
     result = project.run()
     assert result.parseoutcomes() == {"errors": 1}
     result.stdout.fnmatch_lines([text])
+    assert "def duplex(" not in result.stdout.str()
+
+
+def test_the_words_of_expect_are_those_of_a_fixture() -> None:
+    assert get_args(Expect) == _EXPECT
 
 
 def test_the_marker_is_listed_and_known(project: Project) -> None:

@@ -200,6 +200,22 @@ def test_rewrite_leaves_what_is_there_where_the_test_fails(project: Project) -> 
     assert project.fixtures() == [NAMED]
 
 
+def test_a_path_that_a_replay_would_refuse_is_not_recorded(project: Project) -> None:
+    project.test(
+        SERVED
+        + """
+    @pytest.mark.duplexmock(descriptors="chat_app.chat_pb2", ignore=["chat.ChatMessage.time"])
+    def test_chat(duplex):
+        chat_sync(duplex.channel(), talk())
+"""
+    )
+    result = project.run("--duplexmock-record=once")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["E * ignore 'chat.ChatMessage.time': chat.ChatMessage has no field 'time'; it has *"])
+    assert "duplexmock/net" not in result.stdout.str()
+    assert project.fixtures() == []
+
+
 def test_tests_that_share_a_fixture_rewrite_it_once(project: Project) -> None:
     project.fixture("three.duplex")
     project.test(
@@ -213,6 +229,29 @@ def test_tests_that_share_a_fixture_rewrite_it_once(project: Project) -> None:
 """
     )
     project.passes("--duplexmock-record=rewrite", count=2)
+
+
+@pytest.mark.parametrize("mode", ["new", "rewrite", "verify"])
+def test_a_fixture_with_a_live_server_in_another_test_is_not_told(project: Project, mode: str) -> None:
+    project.fixture("three.duplex")
+    project.test(
+        """
+        from tests.net.chats import AckServicer, add_ChatServiceServicer_to_server, clock
+
+        def acks(server):
+            add_ChatServiceServicer_to_server(AckServicer(clock=clock), server)
+
+        @pytest.mark.duplexmock("three.duplex", upstream=acks)
+        def test_with(duplex):
+            chat_sync(duplex.channel(), talk())
+
+        @pytest.mark.duplexmock("three.duplex")
+        def test_without(duplex):
+            chat_sync(duplex.channel(), talk())
+        """
+    )
+    result = project.passes(f"--duplexmock-record={mode}", count=2)
+    assert "played only" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_an_exception_of_the_test_stays_the_first_thing_shown(project: Project, 
     text = result.stdout.str()
     assert text.count("The client half-closed before its third message.") == 1
     assert text.index("KeyError: 'mine'") < text.index("The client half-closed before its third message.")
+    assert text.count("Again: pytest tests/test_chat.py::test_chat   (or: duplexmock replay fixtures/tests") == 1
 
 
 def test_the_whole_text_of_a_mismatch(project: Project) -> None:

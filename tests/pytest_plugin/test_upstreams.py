@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_app.chat_pb2_grpc import add_ChatServiceServicer_to_server
 
 from duplexmock.errors import ScriptError
 from duplexmock.pytest_plugin.upstreams import running
@@ -15,7 +16,7 @@ from tests.pytest_plugin.conftest import Project
 
 SERVER = [
     sys.executable,
-    str(ROOT / "examples" / "chat_app" / "server.py"),
+    str(ROOT / "examples" / "chat_app" / "chat_app" / "server.py"),
     "--kind",
     "ack",
     "--timestamp",
@@ -168,6 +169,11 @@ def test_a_command_that_is_one_text_and_reads_its_environment(tmp_path: Path) ->
         (True, "upstream True: not HOST:PORT or unix:/path, *"),
         (None, "upstream None: not HOST:PORT or unix:/path, *"),
         (lambda: 3.5, "upstream 3.5: not HOST:PORT or unix:/path, *"),
+        (
+            add_ChatServiceServicer_to_server,
+            "upstream add_ChatServiceServicer_to_server: needs servicer, server, and is given a server and nothing "
+            "else; lambda server: add_..._to_server(YourServicer(), server)",
+        ),
         (0, "upstream '127.0.0.1:0': port 0 cannot be dialled"),
     ],
 )
