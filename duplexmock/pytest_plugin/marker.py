@@ -7,7 +7,8 @@ Markers stand on functions, classes and modules. Each argument is that of the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -52,25 +53,15 @@ class Asked:
     redact: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ignore", "bind", "sessions", "methods", "redact"):
-            if isinstance(getattr(self, name), str):
-                raise ScriptError(f"{name}={getattr(self, name)!r}: a list of them, also where there is one")
-        for name, words in (("expect", _EXPECT), ("unplayed", get_args(Unplayed))):
-            if getattr(self, name) not in (None, *words):
-                raise ScriptError(f"{name}={getattr(self, name)!r}: {_one_of(words)}")
-        for name in ("speed", "timeout_s"):
+        for name, (is_right, wanted) in _WANTED.items():
             value = getattr(self, name)
-            if value is not None and not isinstance(value, int | float):
-                raise ScriptError(f"{name}={value!r}: a number")
+            if value is not None and not is_right(value):
+                raise ScriptError(f"{name}={value!r}: {wanted}")
 
     def over(self, other: Asked) -> Asked:
         """Return this, and where it says nothing the other."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
         return Asked(**{name: getattr(other, name) if value is None else value for name, value in said.items()})
-
-
-_EXPECT = ("lanes", "order", "strict")
-"""Those of store/header.py, which a run that uses no fixture does not load."""
 
 
 def asked_by(item: pytest.Item) -> Asked:
@@ -98,5 +89,54 @@ def _read(mark: pytest.Mark) -> Asked:
     return Asked(**{"path": mark.args[0] if mark.args else None, **mark.kwargs})
 
 
-def _one_of(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _are_texts(value: object) -> bool:
+    return _are(value, lambda each: isinstance(each, str))
+
+
+def _are_numbers(value: object) -> bool:
+    return _are(value, lambda each: isinstance(each, int) and not isinstance(each, bool))
+
+
+def _are_pairs(value: object) -> bool:
+    return _are(value, lambda each: _are_texts(each) and len(each) == 2)
+
+
+def _are(value: object, is_right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(is_right, value))
+
+
+def _is_metadata(value: object) -> bool:
+    return isinstance(value, Mapping) and _are_texts([*value, *value.values()])
+
+
+def _is_one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in words, f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+_EXPECT = ("lanes", "order", "strict")
+"""Those of store/header.py, which a run that uses no fixture does not load."""
+
+_LIST = "a list of them, also where there is one"
+
+_WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "path": (_is_path, "a path, as a text or a pathlib.Path"),
+    "expect": _is_one_of(*_EXPECT),
+    "ignore": (_are_texts, _LIST),
+    "bind": (_are_pairs, "a list of pairs: the field that is received, and the one that is sent with its value"),
+    "speed": (_is_number, "a number"),
+    "unplayed": _is_one_of(*get_args(Unplayed)),
+    "metadata": (_is_metadata, "a dict of texts: the key and its value"),
+    "sessions": (_are_numbers, "a list of their numbers, also where there is one"),
+    "methods": (_are_texts, _LIST),
+    "timeout_s": (_is_number, "a number"),
+    "redact": (_are_texts, _LIST),
+}
+"""What an argument has to be, and how that is said. What is told only where it is used is not here."""

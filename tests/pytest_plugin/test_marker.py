@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -17,6 +17,9 @@ def test_the_nearer_one_counts_for_what_it_says() -> None:
     assert near.over(far) == Asked(path="a", ignore=(), speed=2)
 
 
+PAIRS = "a list of pairs: the field that is received, and the one that is sent with its value"
+
+
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
@@ -25,11 +28,22 @@ def test_the_nearer_one_counts_for_what_it_says() -> None:
             "ignore='chat.ChatMessage.timestamp': a list of them, also where there is one",
         ),
         ({"unplayed": "never"}, "unplayed='never': fail, warn or ignore"),
+        ({"path": 5}, "path=5: a path, as a text or a pathlib.Path"),
+        ({"ignore": 5}, "ignore=5: a list of them, also where there is one"),
+        ({"methods": [5]}, "methods=[5]: a list of them, also where there is one"),
+        ({"sessions": 1}, "sessions=1: a list of their numbers, also where there is one"),
+        ({"sessions": ["1"]}, "sessions=['1']: a list of their numbers, also where there is one"),
+        ({"bind": ["a"]}, f"bind=['a']: {PAIRS}"),
+        ({"bind": [("a",)]}, f"bind=[('a',)]: {PAIRS}"),
+        ({"bind": {"a": "b"}}, f"bind={{'a': 'b'}}: {PAIRS}"),
+        ({"metadata": [("a", "b")]}, "metadata=[('a', 'b')]: a dict of texts: the key and its value"),
+        ({"metadata": {"a": 5}}, "metadata={'a': 5}: a dict of texts: the key and its value"),
+        ({"speed": True}, "speed=True: a number"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked: dict[str, str], text: str) -> None:
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], text: str) -> None:
     with pytest.raises(ScriptError) as caught:
-        Asked(**asked)  # type: ignore[arg-type]
+        Asked(**asked)
     assert str(caught.value) == text
 
 
@@ -126,6 +140,7 @@ def test_a_marker_says_how_it_is_played(project: Project, arguments: str, passes
     ("marker", "text"),
     [
         ("duplexmock(upsteam='x')", "*the marker duplexmock has no argument 'upsteam'; it has path, upstream, *"),
+        ("duplexmock(5)", "path=5: a path, as a text or a pathlib.Path"),
         ("duplexmock('a', 'b')", "*the marker duplexmock takes one path, and other arguments by name: ('a', 'b')"),
         ("duplexmock('a', path='b')", "*the marker duplexmock takes one path, and other arguments by name: ('a',)"),
         ("duplexmock(ignore='x')", "ignore='x': a list of them, also where there is one"),
