@@ -401,7 +401,9 @@ class Duplex:
         return "\n".join(lines)
 
     def _again(self, mode: str = "") -> str:
-        words = ["pytest", self._item.nodeid]
+        config = self._item.config
+        path, *names = str(self._item.nodeid).split("::")  # a path below the root directory: people may be elsewhere
+        words = ["pytest", "::".join((os.path.relpath(config.rootpath / path, config.invocation_params.dir), *names))]
         return shlex.join([*words, f"--duplexmock-record={mode}"] if mode else words)
 
 
