@@ -10,7 +10,7 @@ import sys
 
 from environments import ROOT, declared, environment
 
-TOOLS = ("anyio", "build", "grpc", "h2", "pytest")
+TOOLS = ("anyio", "build", "grpc", "h2", "pytest", "trio")
 """What of the group `dev` the tests need: as new as there is for these versions."""
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from duplexmock.errors import ScriptError
 from duplexmock.pytest_plugin.modes import in_ci
 
 
@@ -35,9 +36,7 @@ def guarded(item: pytest.Item, uses_duplex: bool) -> Iterator[None]:
         return
     from duplexmock.pytest_plugin.guard import arm
 
-    option = item.config.getoption("duplexmock_allow_hosts")
-    hosts = [*item.config.getini("duplexmock_allow_hosts"), *(option.split(",") if option else ())]
-    disarm = arm([host.strip() for host in hosts if host.strip()], lambda: item.nodeid)
+    disarm = arm(_allowed_hosts(item.config), lambda: item.nodeid)
     try:
         yield
     finally:
@@ -45,8 +44,21 @@ def guarded(item: pytest.Item, uses_duplex: bool) -> Iterator[None]:
 
 
 def check(config: pytest.Config) -> None:
-    """Raise UsageError where the ini file has neither true nor false."""
+    """Raise UsageError where the ini file has neither true nor false, or an allowed host is none."""
     _ini(config)
+    if hosts := _allowed_hosts(config):
+        from duplexmock.pytest_plugin.guard import check_allowed
+
+        try:
+            check_allowed(hosts)
+        except ScriptError as exc:
+            raise pytest.UsageError(f"duplexmock_allow_hosts: {exc}") from exc
+
+
+def _allowed_hosts(config: pytest.Config) -> list[str]:
+    option = config.getoption("duplexmock_allow_hosts")
+    hosts = [*config.getini("duplexmock_allow_hosts"), *(option.split(",") if option else ())]
+    return [host.strip() for host in hosts if host.strip()]
 
 
 def _is_blocked(config: pytest.Config, uses_duplex: bool) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from duplexmock.errors import ScriptError
 from duplexmock.net.background import Background
 
 
@@ -17,7 +18,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._channels: list[Any] = []
-        self._aio_channels: list[tuple[asyncio.AbstractEventLoop | None, Any]] = []
+        self._aio_channels: list[tuple[asyncio.AbstractEventLoop, Any]] = []
 
     def channel(self, target: str) -> Any:
         """Return a channel of grpc."""
@@ -32,7 +33,7 @@ class Channels:
         import grpc.aio
 
         channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self._aio_channels.append((_running(), channel))
+        self._aio_channels.append((asyncio.get_running_loop(), channel))
         return channel
 
     def close(self) -> None:
@@ -58,10 +59,13 @@ class Channels:
         self._aio_channels = [each for each in self._aio_channels if each[0] is not here]
 
 
-def _running() -> asyncio.AbstractEventLoop | None:
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None
+def check_asyncio(what: str, instead: str) -> None:
+    """Raise ScriptError where no event loop of asyncio runs: in a synchronous test, and in one of trio."""
+    __tracebackhide__ = True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ScriptError(f"{what} is for asyncio, and no event loop of asyncio runs here; use {instead}") from None
 
 
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1),)

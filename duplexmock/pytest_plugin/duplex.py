@@ -64,6 +64,7 @@ class Duplex:
         self._stand_ins: list[StandIn] = []
         self._failures: list[Exception] = []
         self._to_keep: list[Callable[[], None]] = []
+        self._is_over = False
         self._stack = ExitStack()
 
     @property
@@ -197,6 +198,7 @@ class Duplex:
                 each.settle(exc)
             except Exception as failure:
                 self._failures.append(failure)
+        self._is_over = True
         if exc is None and not self._failures:
             for keep in self._to_keep:
                 keep()
@@ -211,8 +213,9 @@ class Duplex:
 
     def close(self) -> None:
         """End what still runs, without a verdict."""
-        for each in reversed(self._stand_ins):
-            each.settle(_Aside())
+        self._is_over = True
+        for each in self._stand_ins:
+            self._stack.callback(each.settle, _Aside())
         self._stack.close()
 
     # What stands
@@ -231,6 +234,7 @@ class Duplex:
 
     def _replay(self, asked: Asked) -> StandIn:
         __tracebackhide__ = True
+        self._check_test_runs()
         path, mode = self._path(asked), self._run.mode
         is_there = path.exists()
         if asked.upstream is None:
@@ -280,6 +284,7 @@ class Duplex:
     def _record(self, asked: Asked, path: Path) -> StandIn:
         """Record, and keep it as the mode says when the test has passed."""
         __tracebackhide__ = True
+        self._check_test_runs()
         if asked.descriptors is not None:  # a path that a replay would refuse is not to be recorded
             check_paths([of_source(asked.descriptors)], asked.ignore or (), asked.bind or ())
         upstream = self._running(asked)
@@ -368,6 +373,11 @@ class Duplex:
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
+    def _check_test_runs(self) -> None:
+        __tracebackhide__ = True
+        if self._is_over:
+            raise ScriptError(f"the `duplex` of {self._item.nodeid}, which is over: nothing stands in for a server now")
+
     def _stand(self, standing: Replayed | Recorded) -> StandIn:
         stand_in = StandIn(standing)
         self._stand_ins.append(stand_in)
@@ -391,7 +401,9 @@ class Duplex:
         return "\n".join(lines)
 
     def _again(self, mode: str = "") -> str:
-        words = ["pytest", self._item.nodeid]
+        config = self._item.config
+        path, *names = str(self._item.nodeid).split("::")  # a path below the root directory: people may be elsewhere
+        words = ["pytest", "::".join((os.path.relpath(config.rootpath / path, config.invocation_params.dir), *names))]
         return shlex.join([*words, f"--duplexmock-record={mode}"] if mode else words)
 
 

@@ -55,6 +55,12 @@ def arm(allowed_hosts: Sequence[str], where: Callable[[], str]) -> Callable[[], 
     return lambda: _PATCH.remove(guard)
 
 
+def check_allowed(hosts: Sequence[str]) -> None:
+    """Raise ScriptError where one of these is no allowed host."""
+    for entry in hosts:
+        _allowed(entry)
+
+
 # Who may be dialled
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from duplexmock.errors import MismatchError
-from duplexmock.pytest_plugin.channels import Channels
+from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.pytest_plugin.channels import Channels, check_asyncio
 
 if TYPE_CHECKING:
     from duplexmock.core.outcome import Outcome
@@ -70,19 +70,29 @@ class StandIn:
         return self._standing.sessions
 
     def channel(self) -> Any:
-        """Return a channel of grpc to `target`, which is closed at the end."""
+        """Return a channel of grpc to `target`, which is closed at the end; ScriptError where that has come."""
+        __tracebackhide__ = True
+        self._check_stands("channel")
         return self._channels.channel(self.target)
 
     def aio_channel(self) -> Any:
-        """Return a channel of grpc.aio to `target`, which is closed at the end; where an event loop runs."""
+        """Return a channel of grpc.aio to `target`, which is closed at the end.
+
+        ScriptError where that has come, and where no event loop of asyncio runs.
+        """
+        __tracebackhide__ = True
+        self._check_stands("aio_channel")
+        check_asyncio("aio_channel()", "channel()")
         return self._channels.aio_channel(self.target)
 
     def settle(self, exc: BaseException | None = None) -> None:
         """End, and raise the verdict; `exc` is what the test has raised. A second call does nothing."""
         if not self._is_settled:
             self._is_settled = True
-            self._channels.close()
-            self._standing.end(exc)
+            try:
+                self._channels.close()
+            finally:
+                self._standing.end(exc)
 
     async def settle_async(self, exc: BaseException | None = None) -> None:
         """Do the same from asyncio code, which goes on meanwhile: the live server may be part of it."""
@@ -102,6 +112,8 @@ class StandIn:
             raise verdict.with_traceback(None) from None  # what led to it is in its text, and not in our code
 
     async def __aenter__(self) -> StandIn:
+        __tracebackhide__ = True
+        check_asyncio("async with", "with")
         return self
 
     async def __aexit__(
@@ -112,6 +124,11 @@ class StandIn:
             await self.settle_async(exc)
         except MismatchError as verdict:
             raise verdict.with_traceback(None) from None
+
+    def _check_stands(self, what: str) -> None:
+        __tracebackhide__ = True
+        if self._is_settled:
+            raise ScriptError(f"{what}(): {self.target} is there no more; its `with` was left, or its test is over")
 
 
 class Replayed:

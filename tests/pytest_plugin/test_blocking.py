@@ -63,3 +63,15 @@ def test_what_is_neither_true_nor_false_ends_the_run(project: Project) -> None:
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*duplexmock_block = maybe: true or false*"])
+
+
+@pytest.mark.parametrize("how", ["option", "ini"])
+def test_an_allowed_host_that_is_none_ends_the_run(project: Project, how: str) -> None:
+    if how == "ini":
+        project.ini("duplexmock_allow_hosts = http://a/b")
+    project.test(DIAL)
+    result = project.run(*(["--duplexmock-allow-hosts=http://a/b"] if how == "option" else []))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*duplexmock_allow_hosts: allowed host 'http://a/b': not HOST or HOST:PORT; leave the scheme *"]
+    )

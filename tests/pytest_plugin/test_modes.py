@@ -117,6 +117,18 @@ def test_none_does_not_record_and_says_how(project: Project) -> None:
     assert project.fixtures() == []
 
 
+def test_what_to_do_is_told_from_where_the_run_was_started(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.ini("")
+    project.test(served())
+    monkeypatch.chdir(project.path / "tests")
+    result = project.run()
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(
+        ["E * no such fixture; record it: pytest test_chat.py::test_chat --duplexmock-record=once"]
+    )
+    assert "fixtures/tests/test_chat/test_chat.duplex: no such" in result.stdout.str()
+
+
 def test_none_does_not_start_the_live_server(project: Project) -> None:
     project.fixture(NAMED)
     project.test(served(served=0))

@@ -279,6 +279,73 @@ def test_nothing_is_left_of_a_test(project: Project) -> None:
     project.passes(count=2)
 
 
+def test_what_is_over_opens_no_channel_and_plays_nothing(project: Project) -> None:
+    project.fixture(NAMED)
+    project.test(
+        """
+        import duplexmock
+
+        kept = []
+
+        def test_chat(duplex):
+            with duplex.replay() as mock:
+                chat_sync(mock.channel(), talk())
+            for stands_in in (mock, duplex):
+                with pytest.raises(duplexmock.ScriptError) as caught:
+                    stands_in.channel()
+                assert str(caught.value) == (
+                    f"channel(): {mock.target} is there no more; its `with` was left, or its test is over"
+                )
+            kept.append(duplex)
+
+        def test_later():
+            (duplex,) = kept
+            for use in (duplex.replay, lambda: duplex.record("127.0.0.1:1")):
+                with pytest.raises(duplexmock.ScriptError) as caught:
+                    use()
+                assert str(caught.value) == (
+                    "the `duplex` of tests/test_chat.py::test_chat, which is over: nothing stands in for a server now"
+                )
+        """
+    )
+    project.passes(count=2)
+
+
+def test_in_trio_and_in_synchronous_tests_what_is_for_asyncio_says_so(project: Project) -> None:
+    pytest.importorskip("trio")
+    project.fixture(NAMED)
+    project.test(
+        """
+        import duplexmock
+
+        FOR_ASYNCIO = "is for asyncio, and no event loop of asyncio runs here; use"
+
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["trio"])
+        @pytest.mark.duplexmock("tests/test_chat/test_chat.duplex")
+        async def test_trio(duplex):
+            import anyio
+
+            with pytest.raises(duplexmock.ScriptError) as caught:
+                async with duplex.replay(unplayed="ignore"):
+                    pass
+            assert str(caught.value) == f"async with {FOR_ASYNCIO} with"
+            with duplex.replay() as mock:
+                with pytest.raises(duplexmock.ScriptError) as caught:
+                    mock.aio_channel()
+                assert str(caught.value) == f"aio_channel() {FOR_ASYNCIO} channel()"
+                await anyio.to_thread.run_sync(chat_sync, mock.channel(), talk())
+
+        def test_chat(duplex):
+            with pytest.raises(duplexmock.ScriptError) as caught:
+                duplex.aio_channel()
+            assert str(caught.value) == f"aio_channel() {FOR_ASYNCIO} channel()"
+            chat_sync(duplex.channel(), talk())
+        """
+    )
+    project.passes("--asyncio-mode=strict", count=2)
+
+
 def test_a_run_without_duplex_loads_nothing_of_ours_that_takes_time(project: Project) -> None:
     (project.path / "test_plain.py").write_text("def test_plain():\n    pass\n")
     program = (
