@@ -53,6 +53,9 @@ class Seat(Protocol):
     def received(self, rows: Sequence[Row], now_ns: int) -> None:
         """Take what the peer said."""
 
+    def rested(self, now_ns: int) -> None:
+        """Take note that saying what was to be said has taken until now: the peer's time counts from there."""
+
     def lost(self, reason: str, now_ns: int) -> None:
         """Take the loss of the connection."""
 

@@ -16,6 +16,7 @@ from duplexmock.core.history import Arrived, History
 from duplexmock.core.rows import Row, RowKind, row_of
 
 if TYPE_CHECKING:
+    from duplexmock.core.acts import Wrong
     from duplexmock.core.connection import Connection
     from duplexmock.core.lanes import Loss, Parting
     from duplexmock.core.session import Session
@@ -99,8 +100,8 @@ class Witness:
                 self._note(self._clock.now_ns(), rows)
         await self._stream.send(events)
 
-    async def do(self, what: Loss | Parting) -> None:
-        """Lose the connection, or say GOAWAY."""
+    async def do(self, what: Loss | Parting | Wrong) -> None:
+        """Lose the connection, say GOAWAY, or do what a fault has done."""
         await self._stream.do(what)
 
     async def receive(self, until_ns: int) -> Sequence[Row]:

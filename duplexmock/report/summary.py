@@ -17,18 +17,20 @@ from duplexmock.report.escaping import escaped
 class Tally:
     """How many sessions agreed and did not, and which were not played: `name session N method`.
 
+    `unfired` are sentences on faults that were not done.
     `asserts_order` tells whether a peer's event that came too early would have been a mismatch.
     """
 
     agreed: int
     mismatched: int
     unplayed: tuple[str, ...] = ()
+    unfired: tuple[str, ...] = ()
     asserts_order: bool = True
 
     @property
     def is_green(self) -> bool:
         """Tell whether all agreed and nothing was left."""
-        return not self.mismatched and not self.unplayed
+        return not self.mismatched and not self.unplayed and not self.unfired
 
     def __str__(self) -> str:
         parts = [f"{self.agreed} agreed"]
@@ -37,14 +39,22 @@ class Tally:
         if self.unplayed:
             parts.append(f"{len(self.unplayed)} not played")
         sessions = self.agreed + self.mismatched + len(self.unplayed)
+        if self.unfired:
+            parts.append(f"{len(self.unfired)} fault{'' if len(self.unfired) == 1 else 's'} never fired")
         told = f"{sessions} session{'' if sessions == 1 else 's'}: {', '.join(parts)}"
         return told if self.asserts_order or not self.agreed else f"{told}; order across lanes was not asserted"
 
 
-def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = (), *, asserts_order: bool = True) -> Tally:
+def tally(
+    outcomes: Iterable[Outcome],
+    unplayed: Iterable[str] = (),
+    unfired: Iterable[str] = (),
+    *,
+    asserts_order: bool = True,
+) -> Tally:
     """Count."""
     verdicts = [outcome.agreed for outcome in outcomes]
-    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), asserts_order)
+    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), tuple(unfired), asserts_order)
 
 
 def heading(name: str, outcome: Outcome) -> str:
