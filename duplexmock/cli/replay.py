@@ -162,7 +162,7 @@ def replay(
             from duplexmock.report.junit import junit  # here: its XML is a tenth of what it takes to listen
 
             shown = [(name, stage.shown(name, outcome)) for name, outcome in stage.play.outcomes]
-            _write(junit_file, junit(shown, unplayed, stage.reader))
+            _write(junit_file, junit(shown, unplayed, stage.reader, counted.unfired))
     sys.exit(command_code or (0 if counted.is_green else EXIT_MISMATCH))
 
 

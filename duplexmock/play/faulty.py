@@ -156,7 +156,7 @@ class Faulty:
         # what is told of it
         self._deviation: Fault | None = None
         self._behind: list[str] = []
-        self._is_unended = False
+        self._is_unended = self._has_left = self._was_over = False
 
     @property
     def lost(self) -> str | None:
@@ -225,9 +225,10 @@ class Faulty:
     # For who judges the call
 
     def left(self) -> None:
-        """Take note that the peer has left what it was to say: no more faults where there was none before."""
-        if not self.has_deviated:
-            self._armed = []
+        """Take note that the peer has left what it was to say, before the call is ended for that: no more faults."""
+        if not self._has_left:
+            self._has_left = True
+            self._was_over = self._has_ended or self._is_over()
 
     async def ended(self) -> None:
         """Wait until the call is over, where a fault has left it open; it is given up behind the patience."""
@@ -245,13 +246,14 @@ class Faulty:
         notes = [*outcome.notes, *self._notes()]
         mismatch = outcome.mismatch
         severed = self._faults.severed.get(self._stream.connection.number)
-        if self.has_deviated:
-            if mismatch is not None and (mismatch.actual is not None or self._has_ended or self._is_over()):
+        if self._is_unended:
+            mismatch = self._unended()
+        elif self.has_deviated:
+            was_over = self._was_over if self._has_left else self._has_ended or self._is_over()
+            if mismatch is not None and (mismatch.actual is not None or was_over):
                 if self._turn is None:
                     notes.append(f"the call was ended there: {mismatch.sentence}")
                 mismatch = None
-            elif mismatch is None and self._is_unended:
-                mismatch = self._unended()
         elif severed is not None and self._stream.lost is not None:
             notes.append(f"the connection was lost by the fault {severed}")
             if mismatch is not None and mismatch.actual is None:
@@ -285,8 +287,8 @@ class Faulty:
         """Do one thing of those that are to be done on our side."""
         match act:
             case Turn():
-                self._turn = act
-                if act is Turn.ENDED:
+                self._turn = Turn.ENDED if self._is_unended else act
+                if self._turn is Turn.ENDED:
                     self._has_ended = True
                     self._stream.wake()
             case Pause(ns):
@@ -417,7 +419,7 @@ class Faulty:
         acts: list[Act] = [event]
         behind: list[Act] = []
         is_by_deadline = self._is_by_deadline(event)
-        for armed in self._arm(event):
+        for armed in () if self._has_left else self._arm(event):
             fault = armed.fault
             if not fault.place.fits(event, number, is_by_deadline):
                 continue
