@@ -72,6 +72,16 @@ class Descriptors:
         """Return the type of the messages that `side` sends on `/package.Service/Method`, or None."""
         return self.input_type(method) if side is Side.CLIENT else self.output_type(method)
 
+    def check_method(self, method: str) -> None:
+        """Raise ScriptError where the service of `/package.Service/Method` is known and has no such method."""
+        service, _, name = method.removeprefix("/").partition("/")
+        try:
+            known = self._pool.FindServiceByName(service).methods_by_name
+        except (KeyError, ValueError, TypeError):
+            return
+        if name not in known:
+            raise ScriptError(f"method {method!r}: {service} has no such method; it has {', '.join(known)}")
+
     def message_type(self, name: str) -> Descriptor | None:
         """Return the type of this full name, `package.Message`; None where the set has no such."""
         try:
