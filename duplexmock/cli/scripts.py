@@ -34,7 +34,11 @@ def ready_made() -> Iterator[tuple[str, str]]:
 def found(text: str) -> list[Any]:
     """Return the scripts that are meant; ScriptError, with one sentence, where there are none."""
     if text.endswith(".py"):
-        return _at_top_level(_module_of_file(Path(text)), text)
+        path = Path(text)
+        if not path.is_file():
+            raise ScriptError(f"{text}: there is no such file")
+        sys.path.insert(0, str(path.resolve().parent))  # so that it finds what lies beside it, as with python FILE
+        return _at_top_level(_module_of_file(path, path.stem), text)
     module, colon, name = text.partition(":")
     if colon:
         if "" not in sys.path:
@@ -46,18 +50,15 @@ def found(text: str) -> list[Any]:
             f"{text!r}: no ready-made script; they are {', '.join(names)}. A file ends in .py; in a module it is "
             "written module:name"
         )
-    return _at_top_level(import_module(f"duplexmock.scripts.{text}"), text)
+    return _at_top_level(_module_of_file(READY_MADE / f"{text}.py", f"duplexmock.scripts.{text}"), text)
 
 
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ScriptError(f"{path}: there is no such file")
-    spec = spec_from_file_location(path.stem, path)
+def _module_of_file(path: Path, name: str) -> ModuleType:
+    spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # so that it finds what lies beside it, as with python FILE
-    sys.modules[path.stem] = module
+    sys.modules.setdefault(name, module)  # where functions are looked for that are told by their module and name
     try:
         spec.loader.exec_module(module)
     except Exception as exc:  # its own code runs

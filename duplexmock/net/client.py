@@ -38,7 +38,10 @@ class Client:
 
         ScriptError where nobody has answered yet; a server that answered before and does not any more is lost.
         """
-        key = part.source.name, part.turn, part.connection
+        return await self.open_on((part.source.name, part.turn, part.connection))
+
+    async def open_on(self, key: tuple[str, int, int]) -> LiveStream:
+        """Return a stream on the connection that is known by this key, which is made where there is none yet."""
         async with self._dialling:
             driver = self._drivers.get(key)
             if driver is None or driver.is_leaving:

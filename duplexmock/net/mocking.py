@@ -11,24 +11,28 @@ import time
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from duplexmock.core import verdict
+from duplexmock.core.events import Side
 from duplexmock.core.rows import Row
 from duplexmock.errors import MismatchError, ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.server import Server
 from duplexmock.play.handler import Handler
-from duplexmock.play.serving import ServedCall, Serving
+from duplexmock.play.serving import DEFAULT_TERMS, ScriptTerms, ServedCall, Serving
+from duplexmock.schema.script import Script
 from duplexmock.store.redact import Redaction
+from duplexmock.wire.limits import Config
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
     from duplexmock.net.address import Address
     from duplexmock.net.driver import Driver
     from duplexmock.net.tee import Tee
+    from duplexmock.play.faulty import Faults
     from duplexmock.schema.descriptors import Descriptors
     from duplexmock.schema.sources import Source
-    from duplexmock.schema.typed import Typed
 
 T = TypeVar("T")
 
@@ -44,9 +48,11 @@ class Mocking:
 
     def __init__(
         self,
-        scripts: Sequence[Handler],
+        scripts: Sequence[Handler | Script],
         *,
         descriptors: Source | None = None,
+        terms: ScriptTerms = DEFAULT_TERMS,
+        faults: Sequence[str | Fault] = (),
         services: Services = "served",
         redact: Sequence[str] = (),
         out: Tee | None = None,
@@ -55,12 +61,16 @@ class Mocking:
         check_scripts(scripts)
         self.descriptors = _described(scripts, descriptors)
         self.redaction = Redaction(redact)
-        self._typed: dict[str, Typed] = {}
         self._out = out
         self._clock = MonotonicClock()
         self._started_ns = time.time_ns()
         self._waiting: set[asyncio.Future[None]] = set()
         self._target = ""
+        self._faults: Faults | None = None
+        if faults:
+            from duplexmock.play.faulty import WINDOW_BYTES, Faults
+
+            self._faults = Faults(faults, Side.SERVER, self._clock, terms.timeout_ns)
         own: dict[str, Handler] = {}
         if services == "served":
             from duplexmock.play.services import services_of
@@ -69,13 +79,18 @@ class Mocking:
         self.serving = Serving(
             scripts,
             self._clock,
-            messages=self.messages,
+            descriptors=self.descriptors,
+            terms=terms,
             own=own,
+            faults=self._faults,
             changed=self._changed,
             heard=self._heard,
             ended=ended,
         )
-        self._server = Server(self.serving, self._clock, name="the mock", gone=self._gone)
+        config = None
+        if self._faults is not None and self._faults.withholds:
+            config = Config(stream_window_bytes=WINDOW_BYTES)
+        self._server = Server(self.serving, self._clock, config, name="the mock", gone=self._gone)
 
     @property
     def unreadable(self) -> Sequence[str]:
@@ -86,15 +101,6 @@ class Mocking:
     def server(self) -> Server:
         """Return what listens."""
         return self._server
-
-    def messages(self, method: str) -> Typed:
-        """Return what writes and reads the messages of a method."""
-        typed = self._typed.get(method)
-        if typed is None:
-            from duplexmock.schema.typed import Typed  # here: reading messages takes longer to load than all else
-
-            typed = self._typed[method] = Typed(method, self.descriptors)
-        return typed
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its port."""
@@ -167,14 +173,19 @@ class Mocking:
     def report(self) -> str:
         """Say what clients did not do as they should, for people; empty where nothing."""
         mismatched = self.serving.mismatched
-        if not mismatched:
+        if not mismatched and not self.unfired:
             return ""
         lines = list(self.unreadable)
         for call in mismatched:
             lines += [*self.lines(call), ""]
         if self.serving.disagreed > len(mismatched):
             lines += [f"and {self.serving.disagreed - len(mismatched)} more that did not agree", ""]
-        return "\n".join((*lines, self.tally()))
+        return "\n".join((*lines, *self.unfired, self.tally()))
+
+    @property
+    def unfired(self) -> Sequence[str]:
+        """Return a sentence for each fault that was never done."""
+        return () if self._faults is None else self._faults.unfired()
 
     def lines(self, call: ServedCall) -> list[str]:
         """Return the lines of a call that did not agree: its timeline and the sentence."""
@@ -198,9 +209,9 @@ class Mocking:
         lasted_s = (session.entries[-1].at_ns - session.entries[0].at_ns) / 1e9
         said = f"{witness.heard_messages} > {witness.said_messages} <"
         how = ending(session) if call.failed is None else f"{ending(session)}   the handler has raised"
-        return "   ".join(
-            (f"call {call.number}", escaped(call.name), escaped(call.method), said, how, f"{lasted_s:.3f} s")
-        )
+        name = "" if call.name == call.method else escaped(call.name)
+        words = (f"call {call.number}", name, escaped(call.method), said, how, f"{lasted_s:.3f} s")
+        return "   ".join(filter(None, words))
 
     def tally(self) -> str:
         """Count the calls, for people."""
@@ -246,10 +257,10 @@ def standing(call: ServedCall) -> str:
 
 def is_script(given: object) -> bool:
     """Tell whether this can be served."""
-    return isinstance(given, Handler)
+    return isinstance(given, Handler | Script)
 
 
-def check_scripts(scripts: Sequence[Any]) -> None:
+def check_scripts(scripts: Sequence[object]) -> None:
     """Raise ScriptError where there is none, or one is no script."""
     if not scripts:
         raise ScriptError("no scripts were given: serve(script, ...)")
@@ -260,7 +271,7 @@ def check_scripts(scripts: Sequence[Any]) -> None:
             raise ScriptError(f"{name} is no script and no handler{hint}")
 
 
-def _described(scripts: Sequence[Handler], given_ones: Source | None) -> Descriptors | None:
+def _described(scripts: Sequence[Handler | Script], given_ones: Source | None) -> Descriptors | None:
     """Return one set of all descriptors that were given; None where there are none."""
     sources = [script.descriptors for script in scripts if script.descriptors is not None]
     if given_ones is None and not sources:

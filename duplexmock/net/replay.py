@@ -281,7 +281,7 @@ def checked(faults: Sequence[str | Fault], side: Side) -> Sequence[str | Fault]:
     return read(faults, side)
 
 
-def _with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[], R]], T]], Callable[P, T]]:
+def with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[], R]], T]], Callable[P, T]]:
     """Give a function the arguments of `model`; it is called with what calls `model` with them."""
 
     def decorate(form: Callable[[Callable[[], R]], T]) -> Callable[P, T]:
@@ -295,7 +295,7 @@ def _with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[]
     return decorate
 
 
-@_with_arguments_of(replay_client_async)
+@with_arguments_of(replay_client_async)
 def replay_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes:
     """Play the client of recorded calls against the live server at `target`, and return what it led to.
 

@@ -17,10 +17,14 @@ from duplexmock.net.background import check_may_block
 from duplexmock.net.block import Block, check_grace
 from duplexmock.net.mockcall import MockCall
 from duplexmock.net.mocking import Mocking, Services
+from duplexmock.play.serving import ScriptTerms
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
+    from duplexmock.core.scriptplayer import Expect
     from duplexmock.play.handler import Handler
     from duplexmock.play.serving import ServedCall
+    from duplexmock.schema.script import Script
     from duplexmock.schema.sources import Source
 
 T = TypeVar("T")
@@ -147,9 +151,12 @@ class Mock:
 
 
 def serve(
-    *scripts: Handler,
+    *scripts: Script | Handler,
     listen: str = "127.0.0.1:0",
     descriptors: Source | None = None,
+    expect: Expect = "lanes",
+    timeout_s: float = 10.0,
+    faults: Sequence[str | Fault] = (),
     services: Services = "served",
     out: Path | str | None = None,
     redact: Sequence[str] = (),
@@ -161,11 +168,16 @@ def serve(
             run_client(mock.target)
 
     Several scripts of one method are played in turn, a call each, and the last one goes on answering. `descriptors`,
-    besides those of the scripts, are a descriptor set of protoc's, a .proto file or a generated module. Server
-    reflection and health checking are served as well, for grpcurl and its like, unless `services` is "none"; where a
-    script has one of their methods, the script's is meant. What is said goes into the fixture `out` as it is said, if
-    one is given; `redact` are metadata keys, besides the usual ones, whose values no fixture and no report has. When
-    the block is left, what was held is let go, and open calls have `grace_s` seconds to end.
+    besides those of the scripts, are a descriptor set of protoc's, a .proto file or a generated module.
+
+    Of a client that meets a Script is demanded, by `expect`, that it says the right messages ("lanes"), or also none
+    before it may come ("order"); it has `timeout_s` for each of its events while nothing of ours is due. `faults`, such
+    as "reset(CANCEL)@server:2", are done to each call; one that never fired fails the block.
+
+    Server reflection and health checking are served as well, for grpcurl and its like, unless `services` is "none";
+    where a script has one of their methods, the script's is meant. What is said goes into the fixture `out` as it is
+    said, if one is given; `redact` are metadata keys, besides the usual ones, whose values no fixture and no report
+    has. When the block is left, what was held is let go, and open calls have `grace_s` seconds to end.
 
     Works in `with` and in `async with`; the mock runs on a thread of its own. Raises ScriptError for what can never be
     served; leaving the block raises what a handler has raised, or MismatchError.
@@ -177,12 +189,30 @@ def serve(
         from duplexmock.net.tee import Tee
 
         tee = Tee(out, redact=redact)
-    return Mock(
-        Mocking(scripts, descriptors=descriptors, services=services, redact=redact, out=tee), listening, grace_s
+    mocking = Mocking(
+        scripts,
+        descriptors=descriptors,
+        terms=terms(expect, timeout_s),
+        faults=faults,
+        services=services,
+        redact=redact,
+        out=tee,
     )
+    return Mock(mocking, listening, grace_s)
+
+
+def terms(expect: Expect, timeout_s: float) -> ScriptTerms:
+    """Return how Scripts are played; ScriptError where the timeout is none."""
+    if not timeout_s > 0:
+        raise ScriptError(f"timeout {timeout_s:g}: not more than 0 seconds")
+    return ScriptTerms(expect, round(min(timeout_s, _FOR_EVER_S) * 1e9))
 
 
 def _told(call: ServedCall, raised: BaseException) -> str:
     """Return what a handler has raised, with its traceback."""
     where = "".join(traceback.format_exception(raised)).rstrip()
     return f"{call.name} has raised, on call {call.number} of {call.method}:\n{where}"
+
+
+_FOR_EVER_S = 1e9
+"""What an infinite timeout is: some thirty years."""

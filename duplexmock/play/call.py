@@ -337,10 +337,10 @@ async def _run(handler: Handler, call: Call) -> BaseException | None:
             rows = await stream.receive(now_ns + _LONG_NS if deadline_ns is None else deadline_ns)
             if rows:
                 call._took(rows)
+            elif stream.was_ended:
+                call._cancel("ended by the test")
             elif stream.lost is not None:
                 call._cancel(f"lost with its connection, {stream.lost}")
-            elif stream.has_ended and not call._finished:
-                call._cancel("ended from outside")
             elif deadline_ns is not None and clock.now_ns() >= deadline_ns:
                 call._deadline_ns = None
                 if not call._finished:

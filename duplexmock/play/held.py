@@ -8,33 +8,45 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core.events import LAST_WORDS, ServerHeader, ServerMessage, ServerTrailer
-from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
 
 if TYPE_CHECKING:
+    from duplexmock.core.acts import Wrong
     from duplexmock.core.connection import Connection
+    from duplexmock.core.lanes import Loss, Parting
     from duplexmock.core.rows import Row
     from duplexmock.core.status import Status
     from duplexmock.play.stream import Stream
 
 
+class _Deed(NamedTuple):
+    """What is to be done to the connection, kept among what is to be said."""
+
+    what: Loss | Parting | Wrong
+
+
 class Held:
-    """The server's end of one call; `is_held` tells whether it keeps what is said."""
+    """The server's end of one call.
+
+    `is_held` tells whether it keeps what is said, `has_ended` whether a last word was said, and `was_ended` whether
+    that was said by `end`, and not by who plays the call: to that one it is lost.
+    """
 
     def __init__(self, stream: Stream, is_held: bool = False) -> None:
         self.is_held = is_held
         self.has_header = False
         self.has_ended = False
+        self.was_ended = False
         self._stream = stream
         self._kept: deque[Any] = deque()
 
     @property
     def lost(self) -> str | None:
-        """Say why the connection went away."""
-        return self._stream.lost
+        """Say why the connection went away, or that the call was ended."""
+        return "ended by the test" if self.was_ended else self._stream.lost
 
     @property
     def is_refused(self) -> bool:
@@ -70,8 +82,8 @@ class Held:
         left = messages
         while self._kept and left != 0:
             event = self._kept.popleft()
-            if isinstance(event, Loss | Parting):
-                await self._stream.do(event)
+            if isinstance(event, _Deed):
+                await self._stream.do(event.what)
             else:
                 await self._say([event])
             if left is not None and not isinstance(event, ServerHeader):
@@ -86,6 +98,7 @@ class Held:
         """End the call with a status now; what was kept is not said any more."""
         self._kept.clear()
         first = () if self.has_header else GRPC_ANSWER
+        self.was_ended = not self.has_ended
         await self._say([ServerTrailer(status, Metadata((*first, *trailing)))])
         self.wake()
 
@@ -96,10 +109,10 @@ class Held:
         else:
             await self._say(events)
 
-    async def do(self, what: Loss | Parting) -> None:
+    async def do(self, what: Loss | Parting | Wrong) -> None:
         """Lose the connection, or say GOAWAY: in its turn."""
         if self.is_held:
-            self._kept.append(what)
+            self._kept.append(_Deed(what))
         else:
             await self._stream.do(what)
 

@@ -1,7 +1,6 @@
 """A Play: one run of fixtures. It owns the players, chooses the session for a call, and judges.
 
-**The one loop** is `_run`: ask the player, say or listen, until it is done. Everything that is played goes through it,
-in either seat.
+Each call goes through the one loop (running.py), in either seat.
 
 **Which session is this call?** As the server: the first one not played whose method, header and messages so far fit.
 When a message comes that does not fit the one a call was taken for, another one that does takes its place, if all that
@@ -28,12 +27,13 @@ from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.lanes import Lanes, Loss, Parting, Step
 from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
-from duplexmock.core.moves import Do, Done, Send, Wait
+from duplexmock.core.moves import Send
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Player
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
 from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
+from duplexmock.play.running import run
 from duplexmock.play.stream import Clock, Prepare, Stream
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Play:
             stream.close()
         elif is_cast or (known and self._cast_anyway(call, history)):
             del history  # the player has its own, and calls may be idle for long (bench: `an idle call of 1,000`)
-            await self._run(call)
+            await run(_Turns(self, call), self._clock)
             if call.is_missed and self._missed is not None:
                 await self._missed(stream, *_so_far(call.player.history))
                 stream.close()
@@ -164,7 +164,7 @@ class Play:
 
     async def _perform(self, call: _Call, open_stream: Callable[[Part], Awaitable[Stream]]) -> None:
         part = call.part
-        await self._run(call)
+        await run(_Turns(self, call), self._clock)
         for _ in range(REFUSALS):
             if not call.stream.is_refused or part.lanes.is_refused:
                 break
@@ -174,50 +174,43 @@ class Play:
             call.stream = call.faulty or stream
             self._take(call, self._role(part, part.lanes, self._clock.now_ns()))
             call.player.note("the server refused the call unprocessed; it was opened again")
-            await self._run(call)
+            await run(_Turns(self, call), self._clock)
         if call.faulty is not None:
             await call.faulty.ended()
         self._conclude(call)
 
-    async def _run(self, call: _Call) -> None:
-        """Play one call to its end."""
-        stream, clock = call.stream, self._clock
-        while True:
-            match call.player.next(clock.now_ns()):
-                case Send(steps, start):
-                    if call.faulty is not None and call.player.mismatch is not None:
-                        call.faulty.left()
-                    if start is None or call.prepared is None:
-                        await stream.send([step.event for step in steps])
-                    else:
-                        await stream.send(call.prepared[start : start + len(steps)])
-                    if call.faulty is not None:
-                        call.player.rested(clock.now_ns())
-                    if call.opened is not None:
-                        call.opened.set()
-                case Do(what):
-                    if self._is_to_do(call, what):
-                        await stream.do(what)
-                case Wait(until_ns):
-                    if (edge := call.player.blocked_on) is not None:
-                        self._blocked.setdefault(_target(call.part, edge), set()).add(call)
-                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
-                    elif call.player.is_joining:
-                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
-                    rows = await stream.receive(until_ns)
-                    if rows:
-                        call.player.received(rows, clock.now_ns())
-                        if call.player.mismatch is not None and self._side is Side.SERVER and not call.has_deviated:
-                            is_recast = self._recast(call)
-                            if not is_recast and self._missed is not None and _is_free(call.player.history):
-                                self._let_go(call)
-                                call.is_missed = True
-                                return
-                        self._progressed(call.part)
-                    elif stream.lost is not None:
-                        call.player.lost(stream.lost, clock.now_ns())
-                case Done():
-                    return
+    async def say(self, call: _Call, send: Send) -> None:
+        """Say what a call's player has to say."""
+        steps, start = send
+        if call.faulty is not None and call.player.mismatch is not None:
+            call.faulty.left()
+        if start is None or call.prepared is None:
+            await call.stream.send([step.event for step in steps])
+        else:
+            await call.stream.send(call.prepared[start : start + len(steps)])
+        if call.faulty is not None:
+            call.player.rested(self._clock.now_ns())
+        if call.opened is not None:
+            call.opened.set()
+
+    def listens_until(self, call: _Call, until_ns: int) -> int:
+        """Return until when a call waits for its peer, and not for other calls."""
+        if (edge := call.player.blocked_on) is not None:
+            self._blocked.setdefault(_target(call.part, edge), set()).add(call)
+        elif not call.player.is_joining:
+            return until_ns
+        return min(until_ns, self._clock.now_ns() + _patience_ns(call.part) // 4)
+
+    def heard(self, call: _Call) -> bool:
+        """Look whether a call is still the one that it was taken for; tell whether it goes on here."""
+        if call.player.mismatch is not None and self._side is Side.SERVER and not call.has_deviated:
+            is_recast = self._recast(call)
+            if not is_recast and self._missed is not None and _is_free(call.player.history):
+                self._let_go(call)
+                call.is_missed = True
+                return False
+        self._progressed(call.part)
+        return True
 
     def _recast(self, call: _Call) -> bool:
         """Take another part for a call that does not fit the one it has; keep it where no other fits."""
@@ -384,7 +377,7 @@ class Play:
             join.numbers.popleft()
         return True
 
-    def _is_to_do(self, call: _Call, what: Loss | Parting) -> bool:
+    def is_to_do(self, call: _Call, what: Loss | Parting) -> bool:
         """Tell whether no other call has done this to the connection."""
         key = (*_of_connection(call.part, what), call.stream.connection.number)
         is_first = key not in self._done
@@ -488,6 +481,43 @@ class _Role(NamedTuple):
     part: Part
     player: Seat
     reading: CallReading
+
+
+class _Turns:
+    """A call of a Play, for the one loop."""
+
+    __slots__ = ("_call", "_play")
+
+    def __init__(self, play: Play, call: _Call) -> None:
+        self._play = play
+        self._call = call
+
+    @property
+    def stream(self) -> Stream:
+        """Return the live end of the call."""
+        return self._call.stream
+
+    @property
+    def player(self) -> Seat:
+        """Return who plays it now."""
+        return self._call.player
+
+    async def say(self, send: Send) -> None:
+        """Say it."""
+        await self._play.say(self._call, send)
+
+    async def do(self, what: Loss | Parting) -> None:
+        """Do it, where no other call has."""
+        if self._play.is_to_do(self._call, what):
+            await self._call.stream.do(what)
+
+    def listens_until(self, until_ns: int) -> int:
+        """Listen so long."""
+        return self._play.listens_until(self._call, until_ns)
+
+    def heard(self) -> bool:
+        """Take another part where what came does not fit this one."""
+        return self._play.heard(self._call)
 
 
 class _Call:

@@ -17,7 +17,7 @@ from duplexmock.core.terms import Across, Terms
 
 
 class Seat(Protocol):
-    """Plays one side; the one loop (play.py) runs it."""
+    """Plays one side; the one loop (running.py) runs it."""
 
     @property
     def lanes(self) -> Lanes:

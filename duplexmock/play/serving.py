@@ -11,26 +11,34 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from duplexmock.core.events import ClientHeader, ClientMessage, ServerMessage, Side
+from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.outcome import Mismatch, Outcome
+from duplexmock.core.scriptplayer import Expect, ScriptPlayer
 from duplexmock.core.status import Code, Status
+from duplexmock.core.value import value
 from duplexmock.errors import MismatchError, ScriptError
 from duplexmock.play.call import Call, answered
 from duplexmock.play.ending import Pairs, ending
 from duplexmock.play.handler import Handler
 from duplexmock.play.held import Held
+from duplexmock.play.running import Speaking, run
 from duplexmock.play.witness import Witness
+from duplexmock.schema.script import Script
 
 if TYPE_CHECKING:
     from duplexmock.core.connection import Connection
     from duplexmock.core.metadata import Metadata
     from duplexmock.core.rows import Row
     from duplexmock.core.session import Session
+    from duplexmock.play.faulty import Faults, Faulty
     from duplexmock.play.stream import Clock, Stream
+    from duplexmock.schema.descriptors import Descriptors
     from duplexmock.schema.typed import Typed
 
 KEPT_CALLS = 1_000
@@ -43,22 +51,37 @@ KEPT_FAILURES = 10
 """Calls that went wrong and are told in full."""
 
 
-class Serving:
-    """Answers calls by `scripts`.
+@value
+class ScriptTerms:
+    """How Scripts are played.
 
-    `messages` returns what writes and reads the messages of a method. `around` puts faults around a call's stream.
-    `changed` is called when anything has happened on a call, `heard` with the rows of all calls as they are seen, and
-    `ended` when a call is over.
+    `expect` is what is demanded of the client: "lanes", the right messages, or "order", and none before it may come.
+    The client has `timeout_ns` for each of its events, while nothing of ours is due.
+    """
+
+    expect: Expect = "lanes"
+    timeout_ns: int = 10_000_000_000
+
+
+DEFAULT_TERMS = ScriptTerms()
+
+
+class Serving:
+    """Answers calls by `scripts`, whose messages `descriptors` say; by these `terms`, where they are Scripts.
+
+    `faults` are put around each call. `changed` is called when anything has happened on a call, `heard` with the rows
+    of all calls as they are seen, and `ended` when a call is over.
     """
 
     def __init__(
         self,
-        scripts: Sequence[Handler],
+        scripts: Sequence[Handler | Script],
         clock: Clock,
         *,
-        messages: Callable[[str], Typed],
+        descriptors: Descriptors | None = None,
+        terms: ScriptTerms = DEFAULT_TERMS,
         own: Mapping[str, Handler] | None = None,
-        around: Callable[[Stream, int], Stream] = lambda stream, number: stream,
+        faults: Faults | None = None,
         changed: Callable[[], None] = lambda: None,
         heard: Callable[[ServedCall, int, Sequence[Row]], None] = lambda call, at_ns, rows: None,
         ended: Callable[[ServedCall], None] = lambda call: None,
@@ -70,14 +93,18 @@ class Serving:
         self.agreed = self.disagreed = self.raised = 0
         self.dropped = 0
         self.is_held = False
-        self._scripts: dict[str, deque[Handler]] = {}
+        self._scripts: dict[str, deque[Handler | Script]] = {}
         for script in scripts:
+            if isinstance(script, Script):
+                script.prepared(Side.SERVER, descriptors)  # what cannot be played is told before anybody calls
             self._scripts.setdefault(script.method, deque()).append(script)
         self._own = {method: handler for method, handler in (own or {}).items() if method not in self._scripts}
         self._own_calls: set[Held] = set()
         self._clock = clock
-        self._messages = messages
-        self._around = around
+        self._descriptors = descriptors
+        self._typed: dict[str, Typed] = {}
+        self._terms = terms
+        self._faults = faults
         self._changed = changed
         self._heard = heard
         self._ended = ended
@@ -104,11 +131,25 @@ class Serving:
             else:
                 script = scripts[0] if len(scripts) == 1 else scripts.popleft()
                 served.name = script.name
-                await self._handle(served, script)
+                if isinstance(script, Script):
+                    await self._play(served, script)
+                else:
+                    await self._handle(served, script)
                 await self._until_said(served)
+            if served.faulty is not None:
+                await served.faulty.ended()
         finally:
             served.held.close()
             self._conclude(served)
+
+    def messages(self, method: str) -> Typed:
+        """Return what writes and reads the messages of a method."""
+        typed = self._typed.get(method)
+        if typed is None:
+            from duplexmock.schema.typed import Typed  # here: reading messages takes longer to load than all else
+
+            typed = self._typed[method] = Typed(method, self._descriptors)
+        return typed
 
     async def end_own(self) -> None:
         """End the calls of the mock's own services: nobody waits for their end."""
@@ -138,7 +179,7 @@ class Serving:
     def _opened(self, header: ClientHeader, stream: Stream, rows: Sequence[Row]) -> ServedCall:
         self._numbers += 1
         number = self._numbers
-        served = ServedCall(number, header, self._messages)
+        served = ServedCall(number, header, self.messages)
 
         def told(at_ns: int, rows: Sequence[Row]) -> None:
             self._heard(served, at_ns, rows)
@@ -146,28 +187,68 @@ class Serving:
 
         served.connection, served.stream_id = stream.connection, stream.stream_id
         served.witness = Witness(stream, self._clock, number, rows, told)
-        served.held = Held(self._around(served.witness, number), self.is_held)
+        served.faulty = None if self._faults is None else self._faults.around(served.witness, number)
+        served.held = Held(served.faulty or served.witness, self.is_held)
         self.live[number] = served
         self._changed()
         return served
 
     async def _handle(self, served: ServedCall, handler: Handler) -> None:
         """Answer a call by a handler, whatever becomes of that."""
-        call = Call(served.held, self._clock, served.header, partial(self._messages, served.method))
+        call = Call(served.held, self._clock, served.header, partial(self.messages, served.method))
         raised = await answered(handler, call)
         if isinstance(raised, MismatchError):
-            served.outcome = self._outcome(served, self._mismatch(served, str(raised)))
+            heard = served.witness.heard_messages
+            mismatch = Mismatch(str(raised), Side.CLIENT, heard, heard, self._clock.now_ns())
+            served.outcome = self._outcome(served, mismatch)
         elif raised is not None:
-            served.failed = raised
-            self.raised += 1
-            if len(self.failures) < KEPT_FAILURES:
-                self.failures.append(served)
+            self._raised(served, raised)
+
+    async def _play(self, served: ServedCall, script: Script) -> None:
+        """Answer a call by a Script; what its functions raise is a handler's failure as well."""
+        terms, held = self._terms, served.held
+        player = ScriptPlayer(
+            script.prepared(Side.SERVER, self._descriptors),
+            Side.SERVER,
+            expect=terms.expect,
+            timeout_ns=terms.timeout_ns,
+            start_ns=self._clock.now_ns(),
+            number=served.number,
+            history=_KeptElsewhere(),
+        )
+        found_at = 0
+
+        def noticed() -> None:
+            nonlocal found_at
+            found_at = served.witness.entries
+            if served.faulty is not None:
+                served.faulty.left()
+
+        try:
+            await run(Speaking(held, player, noticed), self._clock)
+        except Exception as exc:  # a function of the script
+            await held.end(Status(Code.INTERNAL, f"the script raised {type(exc).__name__}: {exc}"))
+            self._raised(served, exc)
+            return
+        outcome = player.outcome(held.connection, held.stream_id)
+        mismatch = outcome.mismatch
+        if held.was_ended:
+            mismatch = None  # by the test: whether the script would have been kept to cannot be told
+        elif mismatch is not None:
+            mismatch = replace(mismatch, entries=served.witness.entries_before(mismatch, found_at))
+        served.outcome = replace(self._outcome(served, mismatch), unreached=outcome.unreached, notes=outcome.notes)
+
+    def _raised(self, served: ServedCall, exc: BaseException) -> None:
+        served.failed = exc
+        self.raised += 1
+        if len(self.failures) < KEPT_FAILURES:
+            self.failures.append(served)
 
     async def _refuse(self, served: ServedCall) -> None:
         """End a call that no script is for."""
         sentence = self._no_script(served.method)
         await served.held.end(Status(Code.UNIMPLEMENTED, sentence))
-        served.outcome = self._outcome(served, self._mismatch(served, sentence))
+        served.outcome = self._outcome(served, Mismatch(sentence, Side.CLIENT, 0, 0, self._clock.now_ns()))
 
     async def _until_said(self, served: ServedCall) -> None:
         """Wait until what is held back of a call that its script is through with has been let go."""
@@ -176,7 +257,7 @@ class Serving:
 
     async def _answer_own(self, handler: Handler, header: ClientHeader, stream: Stream, rows: Sequence[Row]) -> None:
         held = Held(Witness(stream, self._clock, 0, rows, lambda at_ns, rows: None))
-        call = Call(held, self._clock, header, partial(self._messages, header.method))
+        call = Call(held, self._clock, header, partial(self.messages, header.method))
         self._own_calls.add(held)
         try:
             await answered(handler, call)
@@ -188,8 +269,12 @@ class Serving:
         del self.live[served.number]
         served.is_over = True
         if served.failed is None:
-            if served.outcome is None:
-                served.outcome = self._outcome(served, None)
+            outcome = served.outcome or self._outcome(served, None)
+            if served.faulty is not None:
+                outcome = replace(served.faulty.judged(outcome), session=served.witness.session)
+            if left_out := served.witness.left_out:
+                outcome = replace(outcome, notes=(*outcome.notes, f"{left_out} events in between were not kept"))
+            served.outcome = outcome
             if served.outcome.agreed:
                 self.agreed += 1
             else:
@@ -205,16 +290,19 @@ class Serving:
         self._changed()
 
     def _outcome(self, served: ServedCall, mismatch: Mismatch | None) -> Outcome:
-        left_out = served.witness.left_out
-        notes = (f"{left_out} events in between were not kept",) if left_out else ()
-        return Outcome(served.number, served.method, Side.SERVER, served.witness.session, mismatch, notes=notes)
-
-    def _mismatch(self, served: ServedCall, sentence: str) -> Mismatch:
-        heard = served.witness.heard_messages
-        return Mismatch(sentence, Side.CLIENT, heard, heard, self._clock.now_ns())
+        return Outcome(served.number, served.method, Side.SERVER, served.witness.session, mismatch)
 
     def _no_script(self, method: str) -> str:
         return f"No script answers {method}; this mock answers {', '.join(sorted(self._scripts)) or 'nothing'}."
+
+
+class _KeptElsewhere(History):
+    """A History that keeps nothing: the call's Witness does, and within bounds."""
+
+    __slots__ = ()
+
+    def add(self, happened: Arrived | Said) -> None:
+        """Take the next thing."""
 
 
 class ServedCall:
@@ -225,6 +313,7 @@ class ServedCall:
 
     connection: Connection
     witness: Witness
+    faulty: Faulty | None
     held: Held
 
     def __init__(self, number: int, header: ClientHeader, messages: Callable[[str], Typed]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from duplexmock.core.events import SERVER_EVENTS
+from duplexmock.core.events import SERVER_EVENTS, side_of
 from duplexmock.core.history import Arrived, History
 from duplexmock.core.rows import Row, RowKind, row_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duplexmock.core.acts import Wrong
     from duplexmock.core.connection import Connection
     from duplexmock.core.lanes import Loss, Parting
+    from duplexmock.core.outcome import Mismatch
     from duplexmock.core.session import Session
     from duplexmock.play.stream import Clock, Stream
 
@@ -46,7 +47,7 @@ class Witness:
 
     def __init__(self, stream: Stream, clock: Clock, number: int, first: Sequence[Row], told: Heard) -> None:
         self.number = number
-        self.left_out = 0
+        self.left_out = self.rows = 0
         self.weight = 0
         self.heard_messages = self.said_messages = 0
         self.half_closed = False
@@ -91,6 +92,26 @@ class Witness:
         assert session is not None
         return session
 
+    @property
+    def entries(self) -> int:
+        """Return how many entries `session` has now."""
+        return self.rows - self.left_out
+
+    def entries_before(self, mismatch: Mismatch, entries: int) -> int:
+        """Return how many entries of `session` come before a mismatch, of which there were so many when it was found.
+
+        What came is the event at its position in its lane; where nothing came, all that there was.
+        """
+        if mismatch.actual is None:
+            return entries
+        position = mismatch.position
+        for place, entry in enumerate(self.session().entries):
+            if side_of(entry.event) is mismatch.side:
+                if not position:
+                    return place
+                position -= 1
+        return entries
+
     async def send(self, events: Sequence[Any]) -> None:
         """Say these, and remember it."""
         if self._stream.lost is None and not self.has_ended:
@@ -102,6 +123,9 @@ class Witness:
 
     async def do(self, what: Loss | Parting | Wrong) -> None:
         """Lose the connection, say GOAWAY, or do what a fault has done."""
+        event = getattr(what, "event", None)
+        if isinstance(event, SERVER_EVENTS) and self._stream.lost is None:
+            self._note(self._clock.now_ns(), [row_of(event, self.number)])
         await self._stream.do(what)
 
     async def receive(self, until_ns: int) -> Sequence[Row]:
@@ -154,6 +178,7 @@ class Witness:
                 self.has_ended = True
         self._told(at_ns, rows)
         count = len(rows)
+        self.rows += count
         self.weight += size + count * ROW_BYTES
         if self._begun_rows < KEPT_FIRST:
             self._begun.append((at_ns, rows))

@@ -9,6 +9,7 @@ The client sent no message within 5 s.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from duplexmock.core.outcome import Outcome
 from duplexmock.core.session import Session
@@ -20,10 +21,10 @@ from duplexmock.schema.reader import Reader
 
 
 def heading(name: str, session: Session) -> str:
-    """Return the line above a call's timeline; `name` is what its script is called, empty where there was none."""
+    """Return the line above a call's timeline; `name` is what its script is called: its method, or a handler's name."""
     peers = f"{session.connection.client} > {session.connection.server}"
-    words = (name or "no script", f"call {session.number}", session.method, peers)
-    return "   ".join(map(escaped, words))
+    words = ("" if name == session.method else name or "no script", f"call {session.number}", session.method, peers)
+    return "   ".join(map(escaped, filter(None, words)))
 
 
 def failed_lines(name: str, outcome: Outcome, reader: Reader) -> Iterator[str]:
@@ -33,7 +34,8 @@ def failed_lines(name: str, outcome: Outcome, reader: Reader) -> Iterator[str]:
     assert session is not None
     yield heading(name, session)
     if mismatch.expected is not None or mismatch.actual is not None:
-        yield from list(mismatch_lines(name, outcome, reader))[1:]
+        # What else could have come is in the sentence: a script has no one event that was expected.
+        yield from list(mismatch_lines(name, replace(outcome, number=0), reader))[1:]
         return
     # A handler's own verdict is on no event: it stands below all that took place.
     yield from shortened([str(line) for line in timeline(session, reader)])

@@ -30,7 +30,6 @@ from duplexmock.play.call import MAX_UNREAD, Call
 from duplexmock.play.handler import Handler, handler
 from duplexmock.play.serving import ServedCall, Serving
 from duplexmock.schema.sources import given
-from duplexmock.schema.typed import Typed
 from tests.play.live import Call as Far
 from tests.play.live import LoopClock, virtual
 from tests.playbook import CONNECTION
@@ -61,7 +60,7 @@ class Answered:
     def __init__(self, function: Callable[[Call], Any], descriptors: Any = None, *said: Any) -> None:
         found = given(descriptors)
         clock = LoopClock()
-        self.serving = Serving([Handler(CHAT, function)], clock, messages=lambda method: Typed(method, found))
+        self.serving = Serving([Handler(CHAT, function)], clock, descriptors=found)
         self.far = Far()
         self.far.says(*(said or (opening(),)))
         self.task = asyncio.get_running_loop().create_task(self.serving.answer(self.far))
