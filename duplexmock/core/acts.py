@@ -97,5 +97,7 @@ Act = Event | Wrong | Pause | Keep | Repeat | Withhold | Turn
 
 def is_gentle(acts: Sequence[Act], event: Event) -> bool:
     """Tell whether these, in the place of `event`, leave the peer what it would have been told, later at most."""
+    if Withhold() in acts:
+        return False  # it can say no more than its window takes
     told = [act for act in acts if not isinstance(act, Pause | Withhold) and act != GoAway(0)]
     return told in ([event], [Keep(event, 0)])

@@ -17,6 +17,7 @@ import pytest
 from duplexmock.errors import ScriptError
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
     from duplexmock.schema.sources import Source
     from duplexmock.store.header import Expect
 
@@ -50,9 +51,10 @@ class Asked:
     timeout_s: float | None = None
     descriptors: Source | None = None
     redact: Sequence[str] | None = None
+    faults: Sequence[str | Fault] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ignore", "bind", "sessions", "methods", "redact"):
+        for name in ("ignore", "bind", "sessions", "methods", "redact", "faults"):
             if isinstance(getattr(self, name), str):
                 raise ScriptError(f"{name}={getattr(self, name)!r}: a list of them, also where there is one")
         if self.unplayed is not None and self.unplayed not in get_args(Unplayed):

@@ -122,7 +122,8 @@ def test_chance_is_drawn_from_the_seed() -> None:
     [
         ("delay(5ms)@server:1", B, True),
         ("slow(5ms)@client:1", ask("a"), True),
-        ("no-window@client:header", HEADER, True),
+        ("no-window(5ms)@client:header", HEADER, True),
+        ("no-window@client:header", HEADER, False),
         ("late-header@server:header", ANSWER, True),
         ("goaway@server:1", B, True),
         ("late-header(1)@server:header", ANSWER, False),
