@@ -302,7 +302,7 @@ KINDS: dict[str, Kind] = {
     ),
     "goaway": Kind(
         goaway,
-        "GOAWAY: no new calls on this connection; `last` is the last stream that will be answered",
+        "GOAWAY: no new calls on this connection; last is the last stream that will be answered",
         (error_code("code", int(ErrorCode.NO_ERROR)), count("last", 0, None)),
         _ENDING,
         _HEARD,

@@ -129,7 +129,11 @@ class _Stage:
             authority=self._authority,
         )
         try:
-            await run(Speaking(stream, player, faulty.left if faulty is not None else lambda: None), self._clock)
+            if faulty is None:
+                turns = Speaking(stream, player, lambda: None)
+            else:
+                turns = Speaking(stream, player, faulty.left, self._clock)
+            await run(turns, self._clock)
             if faulty is not None:
                 await faulty.ended()
         finally:

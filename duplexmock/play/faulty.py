@@ -56,6 +56,7 @@ from duplexmock.core.faultkinds import At
 from duplexmock.core.faults import Fault, parse
 from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.lanes import Step
+from duplexmock.core.metadata import Metadata
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.rows import Row, RowKind, event_of
 from duplexmock.core.status import Code, ErrorCode
@@ -221,6 +222,19 @@ class Faulty:
     def close(self) -> None:
         """Give up what is still open of the call."""
         self._stream.close()
+
+    # For who plays the call
+
+    def shown(self, header: ClientHeader) -> ClientHeader:
+        """Return the client's header as who answers by it is to see it: without a deadline that is to be ignored."""
+        is_ignored = any(
+            fault.name == "ignore-deadline" and fault.concerns(self._number, header.method)
+            for fault in self._faults.faults
+        )
+        if not is_ignored:
+            return header
+        kept = tuple(pair for pair in header.metadata if pair[0] != "grpc-timeout")
+        return replace(header, metadata=Metadata(kept))
 
     # For who judges the call
 

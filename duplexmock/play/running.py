@@ -56,12 +56,18 @@ class Turns(Protocol):
 
 
 class Speaking:
-    """The Turns of a script's player; `noticed` is called once, when it has found a mismatch, before that is said."""
+    """The Turns of a script's player; `noticed` is called once, when it has found a mismatch, before that is said.
 
-    def __init__(self, stream: Stream, player: ScriptPlayer, noticed: Callable[[], None]) -> None:
+    `clock` is given where faults may take their time while something is said.
+    """
+
+    def __init__(
+        self, stream: Stream, player: ScriptPlayer, noticed: Callable[[], None], clock: Clock | None = None
+    ) -> None:
         self.stream = stream
         self.player = player
         self._noticed = noticed
+        self._clock = clock
         self._has_noticed = False
 
     async def say(self, send: Send) -> None:
@@ -69,6 +75,8 @@ class Speaking:
         self._look()
         await self.stream.send([step.event for step in send.steps])
         await self.stream.drained()
+        if self._clock is not None:
+            self.player.rested(self._clock.now_ns())
 
     async def do(self, what: Loss | Parting) -> None:
         """Do it."""

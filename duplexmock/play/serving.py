@@ -195,7 +195,8 @@ class Serving:
 
     async def _handle(self, served: ServedCall, handler: Handler) -> None:
         """Answer a call by a handler, whatever becomes of that."""
-        call = Call(served.held, self._clock, served.header, partial(self.messages, served.method))
+        header = served.header if served.faulty is None else served.faulty.shown(served.header)
+        call = Call(served.held, self._clock, header, partial(self.messages, served.method))
         raised = await answered(handler, call)
         if isinstance(raised, MismatchError):
             heard = served.witness.heard_messages
@@ -225,7 +226,8 @@ class Serving:
                 served.faulty.left()
 
         try:
-            await run(Speaking(held, player, noticed), self._clock)
+            clock = None if served.faulty is None else self._clock
+            await run(Speaking(held, player, noticed, clock), self._clock)
         except Exception as exc:  # a function of the script
             await held.end(Status(Code.INTERNAL, f"the script raised {type(exc).__name__}: {exc}"))
             self._raised(served, exc)

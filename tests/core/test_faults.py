@@ -1,5 +1,8 @@
 """Faults as people write them, and what is wrong with those that are none."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from duplexmock.core.events import Side
@@ -182,5 +185,13 @@ def test_a_fault_concerns_the_calls_that_it_names(text: str, concerned: list[boo
     assert [parse(text).concerns(*call) for call in calls] == concerned
 
 
-def test_faults_have_a_line_each() -> None:
-    assert [name for name, kind in KINDS.items() if not kind.line] == []
+def test_the_readme_has_a_row_for_each_fault() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+[^`]*@[^`]+)` \| (.*) \|$", text, re.MULTILINE)
+    faults = [parse(written) for written, _ in rows]
+
+    assert sorted(fault.name for fault in faults) == sorted(KINDS)
+    assert [line for _, line in rows] == [fault.kind.line for fault in faults]
+    assert f"{len(KINDS)} faults" in text
+    for fault in faults:
+        fault.check(Side.SERVER)
