@@ -172,7 +172,9 @@ class Serving:
     @property
     def calls(self) -> list[ServedCall]:
         """Return the calls that are kept, past and live, in the order in which they were opened."""
-        return sorted((*tuple(self.past), *tuple(self.live.values())), key=attrgetter("number"))
+        # Another thread may ask. The live ones first: a call that ends meanwhile is among the past ones then.
+        kept = {call.number: call for some in (tuple(self.live.values()), tuple(self.past)) for call in some}
+        return sorted(kept.values(), key=attrgetter("number"))
 
     # One call
 
@@ -268,8 +270,6 @@ class Serving:
             held.close()
 
     def _conclude(self, served: ServedCall) -> None:
-        del self.live[served.number]
-        served.is_over = True
         if served.failed is None:
             outcome = served.outcome or self._outcome(served, None)
             if served.faulty is not None:
@@ -283,7 +283,9 @@ class Serving:
                 self.disagreed += 1
                 if len(self.mismatched) < KEPT_FAILURES:
                     self.mismatched.append(served)
+        served.is_over = True
         self.past.append(served)
+        del self.live[served.number]
         self._weight += served.witness.weight
         while len(self.past) > KEPT_CALLS or (self._weight > KEPT_BYTES and len(self.past) > 1):
             self._weight -= self.past.popleft().witness.weight
