@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import learn, plugin, record, replay
+from bench import learn, plugin, record, replay, script
 from bench.jobs import Skipped
 from bench.processes import BenchError
 from bench.rows import Row, heading, line
@@ -57,6 +57,7 @@ PARTS: dict[str, Callable[[Path], Iterable[Row]]] = {
     "replay": replay.rows,
     "learn": learn.rows,
     "plugin": plugin.rows,
+    "script": script.rows,
 }
 """The parts by name: each yields its rows and puts its files into the folder it is given."""
 

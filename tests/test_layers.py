@@ -47,8 +47,8 @@ WHERE: dict[str, tuple[str, ...]] = {
     "hpack": ("wire",),
     "asyncio": ("play", "net", "sim", "search", "learn", "cli", "pytest_plugin", "scripts"),
     "socket": ("net", "pytest_plugin"),
-    "time": ("net", "sim", "search", "learn", "cli", "pytest_plugin"),
-    "?": ("schema/sources",),
+    "time": ("net", "sim", "search", "learn", "cli", "pytest_plugin", "scripts"),
+    "?": ("schema/sources", "cli/scripts"),
 }
 """Which rooms or modules may import a library that not all may; `?` is one that only running the program tells."""
 

@@ -31,7 +31,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "duplexmock").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".pb") or path.name == "py.typed"  # descriptors are data
     }
     metadata = f"duplexmock-{__version__}.dist-info"
     assert {name for name in names if not name.startswith(metadata)} == sources

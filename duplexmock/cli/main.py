@@ -70,6 +70,7 @@ _HOMES = {
     "learn": "learn",
     "record": "record",
     "replay": "replay",
+    "serve": "serve",
     "show": "show",
 }
 """Commands and the file, and the function in it, that each is."""

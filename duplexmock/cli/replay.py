@@ -69,6 +69,13 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="For each event of the peer, a call among them.  [default: 10, and what it took in the recording]",
 )
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="What is done instead of an event, such as reset(CANCEL)@server:2; README has a table.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON lines.")
 @click.option("--junit", "junit_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write JUnit XML.")
 @descriptors_option
@@ -86,6 +93,7 @@ def replay(
     methods: tuple[str, ...],
     repeat: int,
     timeout_s: float | None,
+    faults: tuple[str, ...],
     as_json: bool,
     junit_file: str | None,
     descriptors: Descriptors | None,
@@ -131,6 +139,7 @@ def replay(
         ignore=ignore,
         bind=[pair(text, "--bind", FROM_TO) for text in bind],
         ended=lambda name, outcome: say(stage, name, outcome),
+        faults=faults,
     ) as stage:
         run = _Run(stage, there, command, files, options, as_json)
         command_code = asyncio.run(run.server() if side is Side.SERVER else run.client())
@@ -138,18 +147,22 @@ def replay(
         unplayed = stage.unplayed()
         if as_json:
             counts = {"agreed": counted.agreed, "mismatched": counted.mismatched, "unplayed": unplayed}
+            if faults:
+                counts["unfired"] = counted.unfired
             echo(json.dumps({**counts, "command": run.command_failure or None}))
         else:
             if run.command_failure:
                 echo(run.command_failure)
             for line in counted.unplayed:
                 echo(f"not played: {line}")
+            for line in counted.unfired:
+                echo(line)
             echo(str(counted))
         if junit_file is not None:
             from duplexmock.report.junit import junit  # here: its XML is a tenth of what it takes to listen
 
             shown = [(name, stage.shown(name, outcome)) for name, outcome in stage.play.outcomes]
-            _write(junit_file, junit(shown, unplayed, stage.reader))
+            _write(junit_file, junit(shown, unplayed, stage.reader, counted.unfired))
     sys.exit(command_code or (0 if counted.is_green else EXIT_MISMATCH))
 
 
@@ -180,7 +193,7 @@ class _Run:
 
     async def server(self) -> int:
         """Play the server until a signal, or until the command has exited; return the command's exit code."""
-        server = Server(self._stage.play, self._stage.clock)
+        server = Server(self._stage.play, self._stage.clock, self._stage.config)
         with self._signals.caught():
             target = str(await server.start(self._there))
             if self._as_json:
@@ -284,7 +297,7 @@ def _write(path: str, text: str) -> None:
 
 
 _REPEATED = frozenset(
-    ("listen", "target", "speed", "expect", "order", "ignore", "bind", "metadata", "timeout_s", "descriptors")
+    ("listen", "target", "speed", "expect", "order", "ignore", "bind", "metadata", "timeout_s", "faults", "descriptors")
 )
 """Options that decide how a session is played."""
 

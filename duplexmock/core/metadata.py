@@ -44,3 +44,6 @@ class Metadata:
 
 GRPC_ANSWER = Metadata((("content-type", "application/grpc"),))
 """The least that a server's first header block says (PROTOCOL-HTTP2, "Responses"); grpc-go refuses one without."""
+
+GRPC_REQUEST = Metadata((("content-type", "application/grpc"), ("te", "trailers")))
+"""The least that a client's header block says (PROTOCOL-HTTP2, "Requests")."""

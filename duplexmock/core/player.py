@@ -160,6 +160,10 @@ class Player:
         self._came = came
         self._pace.arrived(came - before, now_ns)
 
+    def rested(self, now_ns: int) -> None:
+        """Take note that saying what was to be said has taken until now: the peer's time counts from there."""
+        self._active_ns = max(self._active_ns, now_ns)
+
     def lost(self, reason: str, now_ns: int) -> None:
         """Take the loss of the connection."""
         self._lost = reason

@@ -161,6 +161,9 @@ class Probe:
             self.came += 1
             self._is_over = self._is_over or isinstance(event, LAST_WORDS)
 
+    def rested(self, now_ns: int) -> None:
+        """Take note that saying what was to be said has taken until now, which a probe need not know."""
+
     def lost(self, reason: str, now_ns: int) -> None:
         """Take the loss of the connection."""
         self._lost = reason

@@ -23,7 +23,17 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from duplexmock.core.events import ClientMessage, Event, ServerMessage
+from duplexmock.core.events import (
+    Cancel,
+    ClientHalfClose,
+    ClientHeader,
+    ClientMessage,
+    Event,
+    Reset,
+    ServerHeader,
+    ServerMessage,
+    ServerTrailer,
+)
 
 Row = tuple[Any, ...]
 
@@ -69,6 +79,25 @@ def event_of(row: Row) -> Event | None:
     return None
 
 
+def row_of(event: Event, call: int, connection: int = 0, stream_id: int = 0) -> Row:
+    """Return the row of a call's event; the last two are those of the stream that a ClientHeader opened."""
+    if isinstance(event, ServerMessage):
+        return (_SERVER_MESSAGE, call, event.flags, event.payload)
+    if isinstance(event, ClientMessage):
+        return (_CLIENT_MESSAGE, call, event.flags, event.payload)
+    if isinstance(event, ClientHeader):
+        return (_CLIENT_HEADER, call, event, connection, stream_id)
+    return (_OTHERS[type(event)], call, event)
+
+
 # Plain numbers: an enum's member takes longer to look up than the rest of a message's way takes.
 _CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)
 _CLIENT_HEADER, _RESET = int(RowKind.CLIENT_HEADER), int(RowKind.RESET)
+
+_OTHERS: dict[type[Event], int] = {
+    ClientHalfClose: int(RowKind.CLIENT_HALF_CLOSE),
+    Cancel: int(RowKind.CANCEL),
+    ServerHeader: int(RowKind.SERVER_HEADER),
+    ServerTrailer: int(RowKind.SERVER_TRAILER),
+    Reset: int(RowKind.RESET),
+}

@@ -25,6 +25,11 @@ class Background:
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        """Tell whether this is its own thread, where `run` would wait for itself."""
+        return threading.current_thread() is self._thread
+
     def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Begin to run a coroutine."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from duplexmock.errors import ScriptError
 from duplexmock.net.background import Background
+
+T = TypeVar("T")
 
 
 class Block:
@@ -42,6 +45,28 @@ class Block:
             coroutine.close()
         else:
             self._background.run(coroutine)
+
+    def ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run something on its loop and return what it returns.
+
+        ScriptError where the block is not entered, or where this is its own thread, which would wait for itself.
+        """
+        background = self._background
+        if background is None or background.is_here:
+            coroutine.close()
+            raise ScriptError(
+                "this is for the block of the mock alone, which was left, or not entered"
+                if background is None
+                else "this is for a test, and would wait for itself on the mock's own thread; a handler has its call"
+            )
+        return background.run(coroutine)
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin to run something on its loop; ScriptError where the block is not entered."""
+        if self._background is None:
+            coroutine.close()
+            raise ScriptError("this is for the block of the mock alone, which was left, or not entered")
+        return self._background.start(coroutine)
 
     def leave(self) -> None:
         """Stop; the loop ends also where that raises. Nothing is done where the block is not entered."""

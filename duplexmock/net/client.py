@@ -11,6 +11,7 @@ from duplexmock.net.address import Address
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.driver import Driver, LiveStream
 from duplexmock.play.repertoire import Part
+from duplexmock.wire.limits import Config
 
 
 class Client:
@@ -19,9 +20,12 @@ class Client:
     The first `patience_s` seconds a server that nobody reaches is tried again: it may be starting.
     """
 
-    def __init__(self, target: Address, clock: MonotonicClock, patience_s: float = 0) -> None:
+    def __init__(
+        self, target: Address, clock: MonotonicClock, patience_s: float = 0, config: Config | None = None
+    ) -> None:
         self._target = target
         self._clock = clock
+        self._config = config
         self._until_ns = clock.now_ns() + round(patience_s * 1e9)
         self._drivers: dict[tuple[str, int, int], Driver] = {}
         self._every: set[Driver] = set()
@@ -34,7 +38,10 @@ class Client:
 
         ScriptError where nobody has answered yet; a server that answered before and does not any more is lost.
         """
-        key = part.source.name, part.turn, part.connection
+        return await self.open_on((part.source.name, part.turn, part.connection))
+
+    async def open_on(self, key: tuple[str, int, int]) -> LiveStream:
+        """Return a stream on the connection that is known by this key, which is made where there is none yet."""
         async with self._dialling:
             driver = self._drivers.get(key)
             if driver is None or driver.is_leaving:
@@ -56,7 +63,7 @@ class Client:
 
     async def _dial(self) -> Driver:
         self._connections += 1
-        driver = Driver(Side.CLIENT, self._clock, self._connections, over=self._every.discard)
+        driver = Driver(Side.CLIENT, self._clock, self._connections, config=self._config, over=self._every.discard)
         while True:
             try:
                 await addresses.connect(self._target, lambda: driver)

@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duplexmock.core.connection import Connection, GoAway, Settings, told
 from duplexmock.core.events import ClientHeader, Reset, Side
@@ -25,6 +25,12 @@ from duplexmock.net.clock import MonotonicClock
 from duplexmock.wire.endpoint import Endpoint
 from duplexmock.wire.happenings import Drained, Failed, GoAwayReceived, Happening, SettingsReceived
 from duplexmock.wire.limits import Config
+
+if TYPE_CHECKING:
+    from duplexmock.core.acts import Wrong
+
+MAX_UNSENT_BYTES = 256 * 1024
+"""What may wait for the peer's windows on one call before who asks `drained` waits: some windows of gRPC's default."""
 
 MAX_UNREAD_RUNS = 64
 """Reads of one call that may wait to be played; then the peer gets no more window on it."""
@@ -175,16 +181,16 @@ class Driver(asyncio.Protocol):
         """Take no calls: the server cannot be reached."""
         self.lost = reason
 
-    def part(self, code: int, debug: bytes) -> None:
-        """Say GOAWAY."""
-        last_stream_id = self.endpoint.goaway(code, debug)
+    def part(self, code: int, debug: bytes, last_stream_id: int | None = None) -> None:
+        """Say GOAWAY; calls above `last_stream_id` are not answered, None is the newest one."""
+        last_stream_id = self.endpoint.goaway(code, debug, last_stream_id)
         self._note(GoAway(self.clock.now_ns(), self._role, last_stream_id, code, debug))
         self.flush_soon()
 
-    def lose(self, by_reset: bool) -> None:
-        """Lose the connection, behind all that was written."""
+    def lose(self, by_reset: bool, reason: str = "as recorded") -> None:
+        """Lose the connection, behind all that was written; `reason` is what `lost` says."""
         self.flush()
-        self.lost = "as recorded"
+        self.lost = reason
         transport = self._transport
         if transport is None:
             return
@@ -204,8 +210,8 @@ class Driver(asyncio.Protocol):
         """Wait until the connection is closed, behind all that was written."""
         await self._gone.wait()
 
-    def close(self) -> None:
-        """Say goodbye and close; calls that are open are lost."""
+    def close(self, reason: str = "the replay was ended") -> None:
+        """Say goodbye and close; calls that are open are lost, for this reason."""
         if self._transport is not None:
             if self._role is Side.SERVER and not self.endpoint.failed:
                 self.endpoint.goaway()
@@ -220,7 +226,7 @@ class Driver(asyncio.Protocol):
             except OSError:  # the client has gone
                 self._transport.close()
             if self.lost is None:
-                self.lost = _ENDED
+                self.lost = reason
             self._wake()
 
     def abort(self) -> None:
@@ -257,8 +263,11 @@ class Driver(asyncio.Protocol):
                 for stream_id in unprocessed:
                     if stream := self._streams.get(stream_id):
                         stream.refused()
-            case Drained(stream_id) if stream_id in self._leaving:
-                self._leave(stream_id)
+            case Drained(stream_id):
+                if stream_id in self._leaving:
+                    self._leave(stream_id)
+                elif stream := self._streams.get(stream_id):
+                    stream.has_room()
             case Failed(_, reason):
                 self.lost = reason
                 for stream_id, stream in tuple(self._streams.items()):
@@ -281,6 +290,8 @@ class LiveStream:
         "_at_s",
         "_driver",
         "_is_first",
+        "_is_held",
+        "_room",
         "_rows",
         "_timer",
         "_unread",
@@ -295,10 +306,12 @@ class LiveStream:
         self.stream_id = stream_id
         self.is_refused = False
         self._is_first = True
+        self._is_held = False
         self._driver = driver
         self._rows: Sequence[Row] = ()
         self._unread = 0
         self._woken = False
+        self._room: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[Sequence[Row]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._at_s = self._until_s = 0.0
@@ -325,6 +338,8 @@ class LiveStream:
                 self._driver.endpoint.hold(self.stream_id)
         else:
             self._rows = rows
+        if self._room is not None:
+            self.has_room()  # what came may be the end of the call
         self._let_go()
 
     def refused(self) -> None:
@@ -334,7 +349,37 @@ class LiveStream:
     def wake(self) -> None:
         """Let `receive` return."""
         self._woken = True
+        if self._room is not None:
+            self.has_room()
         self._let_go()
+
+    async def drained(self) -> None:
+        """Wait until little of what was said waits for the peer's windows."""
+        driver = self._driver
+        while driver.lost is None and driver.endpoint.is_open(self.stream_id):
+            if driver.endpoint.unsent_bytes(self.stream_id) <= MAX_UNSENT_BYTES:
+                return
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def has_room(self) -> None:
+        """Let `drained` look again."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def hold(self) -> None:
+        """Give the peer no more window on this call."""
+        self._is_held = True
+        if self._driver.endpoint.is_open(self.stream_id):
+            self._driver.endpoint.hold(self.stream_id)
+
+    def release(self) -> None:
+        """Give the peer window again."""
+        self._is_held = False
+        if self._driver.endpoint.is_open(self.stream_id):
+            self._driver.endpoint.release(self.stream_id)
+            self._driver.flush_soon()
 
     async def send(self, events: Sequence[Any]) -> None:
         """Say these."""
@@ -350,13 +395,17 @@ class LiveStream:
             driver.endpoint.send(self.stream_id, events)
         driver.flush_soon()
 
-    async def do(self, what: Loss | Parting) -> None:
-        """Lose the connection, or say GOAWAY."""
+    async def do(self, what: Loss | Parting | Wrong) -> None:
+        """Lose the connection, say GOAWAY, or do what a fault has done."""
         match what:
             case Loss(_, by_reset):
                 self._driver.lose(by_reset)
             case Parting():
                 self._driver.part(what.code, what.debug)
+            case _:
+                from duplexmock.net.wrongs import do  # here: without faults nobody needs it
+
+                do(what, self._driver, self.stream_id)
 
     def receive(self, until_ns: int) -> Awaitable[Sequence[Row]]:
         """Return what has come."""
@@ -391,7 +440,7 @@ class LiveStream:
 
     def _taken(self) -> Sequence[Row]:
         rows, self._rows, self._woken = self._rows, (), False
-        if self._unread >= MAX_UNREAD_RUNS:
+        if self._unread >= MAX_UNREAD_RUNS and not self._is_held:
             self._driver.endpoint.release(self.stream_id)
             self._driver.flush_soon()
         self._unread = 0
@@ -429,9 +478,6 @@ class LiveStream:
         if waiter is not None and not waiter.done():
             self._missed_it()
             waiter.set_result(self._taken())
-
-
-_ENDED = "the replay was ended"
 
 
 def _name(address: object) -> str:

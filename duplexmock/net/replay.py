@@ -27,6 +27,7 @@ from duplexmock.play.plan import Options
 from duplexmock.store.header import Expect
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
     from duplexmock.net.capture import Capture
     from duplexmock.net.driver import LiveStream
     from duplexmock.play.repertoire import Part
@@ -76,7 +77,7 @@ class Replay:
         if self._stage is not None:
             raise ScriptError("a replay is entered once; make another one")
         self._stage = self._make_stage()
-        self._server = Server(self._stage.play, self._stage.clock)
+        self._server = Server(self._stage.play, self._stage.clock, self._stage.config)
         try:
             self._block.enter()
         except BaseException:
@@ -195,6 +196,7 @@ def replay(
     grace_s: float = 1.0,
     unplayed: Unplayed = "fail",
     capture: Capture | None = None,
+    faults: Sequence[str | Fault] = (),
 ) -> Replay:
     """Play the server of recorded calls, and check what the client says.
 
@@ -210,7 +212,9 @@ def replay(
     .proto file or a generated module. `sessions` and `methods` (globs) choose, `repeat` plays all of it so many times.
     The client has `timeout_s` for each of its events; None is 10 s and what it took in the recording. When the block is
     left, open calls have `grace_s` seconds to end. Sessions that were not played fail the block, or are a
-    RuntimeWarning, or nothing. Calls that no session fits go to `capture`, if there is one.
+    RuntimeWarning, or nothing. Calls that no session fits go to `capture`, if there is one. `faults`, such as
+    "reset(CANCEL)@server:2" (core/faults.py says how they are written), are done to each call; one that never fired
+    fails the block.
 
     Works in `with` and in `async with`; the mock runs on a thread of its own. Raises FixtureError for a file that
     cannot be read, ScriptError for arguments that make no sense; leaving the block raises MismatchError.
@@ -220,7 +224,17 @@ def replay(
     check_grace(grace_s)
     known = _given(descriptors)
     missed = None if capture is None else capture.take
-    stage = partial(Stage, paths, Side.SERVER, options, descriptors=known, ignore=ignore, bind=bind, missed=missed)
+    stage = partial(
+        Stage,
+        paths,
+        Side.SERVER,
+        options,
+        descriptors=known,
+        ignore=ignore,
+        bind=bind,
+        missed=missed,
+        faults=checked(faults, Side.SERVER),
+    )
     return Replay(stage, listening, grace_s, unplayed, capture)
 
 
@@ -239,6 +253,7 @@ async def replay_client_async(
     repeat: int = 1,
     timeout_s: float | None = None,
     descriptors: Source | None = None,
+    faults: Sequence[str | Fault] = (),
 ) -> Outcomes:
     """Play the client of recorded calls against the live server at `target`, and return what it led to.
 
@@ -251,12 +266,22 @@ async def replay_client_async(
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     to = address.parse_target(target, "target")
     paths = [path] if isinstance(path, str | Path) else path
-    with Stage(paths, Side.CLIENT, options, descriptors=_given(descriptors), ignore=ignore, bind=bind) as stage:
+    known = _given(descriptors)
+    with Stage(paths, Side.CLIENT, options, descriptors=known, ignore=ignore, bind=bind, faults=faults) as stage:
         await perform(stage, to)
         return Outcomes([outcome for _, outcome in stage.play.outcomes], stage.report())
 
 
-def _with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[], R]], T]], Callable[P, T]]:
+def checked(faults: Sequence[str | Fault], side: Side) -> Sequence[str | Fault]:
+    """Return faults as values, where there are any; ScriptError where one is none, or cannot be done by this side."""
+    if not faults:
+        return ()
+    from duplexmock.play.faulty import read
+
+    return read(faults, side)
+
+
+def with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[], R]], T]], Callable[P, T]]:
     """Give a function the arguments of `model`; it is called with what calls `model` with them."""
 
     def decorate(form: Callable[[Callable[[], R]], T]) -> Callable[P, T]:
@@ -270,7 +295,7 @@ def _with_arguments_of(model: Callable[P, R]) -> Callable[[Callable[[Callable[[]
     return decorate
 
 
-@_with_arguments_of(replay_client_async)
+@with_arguments_of(replay_client_async)
 def replay_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes:
     """Play the client of recorded calls against the live server at `target`, and return what it led to.
 
@@ -296,7 +321,7 @@ async def perform(
     """
     from duplexmock.net.client import Client
 
-    client = Client(target, stage.clock, min(patience_s, _FOR_EVER_S))
+    client = Client(target, stage.clock, min(patience_s, _FOR_EVER_S), stage.config)
 
     async def opened(part: Part) -> LiveStream:
         stream = await client.open(part)

@@ -1,17 +1,18 @@
-"""The mock's seat: listens, and gives every call that comes in to a Play."""
+"""The mock's seat: listens, and gives every call that comes in to a Play, or to a Serving."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import contextvars
+from collections.abc import Callable
 
 from duplexmock.core.events import Side
 from duplexmock.net import address as addresses
 from duplexmock.net.address import Address
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.driver import Driver, LiveStream
-from duplexmock.play.play import Play
+from duplexmock.play.stream import Answering
 from duplexmock.wire.limits import Config
 
 MAX_TOLD = 10
@@ -21,11 +22,22 @@ MAX_TOLD = 10
 class Server:
     """Answers calls by `play`. On one loop: start, then stop.
 
+    `name` is what clients that are left behind were left by, and `gone` is told each connection that has gone.
     `unreadable` has a sentence for each connection that was ended because of what its client sent, MAX_TOLD at most.
     """
 
-    def __init__(self, play: Play, clock: MonotonicClock, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        play: Answering,
+        clock: MonotonicClock,
+        config: Config | None = None,
+        *,
+        name: str = "the replay",
+        gone: Callable[[Driver], None] = lambda driver: None,
+    ) -> None:
         self._play = play
+        self._name = name
+        self._gone = gone
         self._clock = clock
         self._config = config
         self._server: asyncio.Server | None = None
@@ -73,7 +85,7 @@ class Server:
                     await driver.finished()
         closing = tuple(self._drivers)
         for driver in closing:
-            driver.close()
+            driver.close(f"{self._name} was ended")
         if self._calls:
             # Their streams are lost now, and their outcomes say what they still waited for.
             await asyncio.wait(self._calls)
@@ -85,6 +97,11 @@ class Server:
             driver.abort()
         if self._failures:
             raise self._failures[0]
+
+    async def abandon(self) -> None:
+        """Lose all connections now, for one who does not wait for `stop`."""
+        for driver in tuple(self._drivers):
+            driver.close(f"{self._name} was ended")
 
     def _connected(self) -> Driver:
         self._connections += 1
@@ -101,6 +118,7 @@ class Server:
 
     def _over(self, driver: Driver) -> None:
         self._drivers.discard(driver)
+        self._gone(driver)
         failed = driver.endpoint.failed
         if failed is not None and len(self.unreadable) < MAX_TOLD:
             connection = driver.connection

@@ -15,15 +15,18 @@ from duplexmock.core.terms import Ordered
 from duplexmock.errors import ScriptError
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.lanes import FramedLane
-from duplexmock.play.plan import Options, check_chosen, find, source
+from duplexmock.play.plan import DEFAULT_TIMEOUT_S, Options, check_chosen, find, source
 from duplexmock.play.play import Missed, Play
 from duplexmock.play.reading import FixtureReading, check_paths
 from duplexmock.play.repertoire import Repertoire, Source, Unplayed
 from duplexmock.report.summary import Tally, tally
 from duplexmock.store.fixture import Fixture
 from duplexmock.store.redact import Redaction
+from duplexmock.wire.limits import Config
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
+    from duplexmock.play.faulty import Faults
     from duplexmock.play.seat import MakeSeat
     from duplexmock.schema.descriptors import Descriptors
     from duplexmock.schema.reader import Reader
@@ -50,8 +53,10 @@ class Stage:
         seat: MakeSeat = Player,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
         missed: Missed | None = None,
+        faults: Sequence[str | Fault] = (),
     ) -> None:
         self.clock = MonotonicClock()
+        self.faults = _faults(faults, side, self.clock, options)
         self._readings: dict[str, FixtureReading] = {}
         self._redacted_keys: dict[str, Sequence[str]] = {}
         self._redactions: dict[str, Redaction] = {}
@@ -79,7 +84,16 @@ class Stage:
         ordered = {each.ordered for each in sources}
         self._ordered = next((how for how in (Ordered.NOT_ASKED, Ordered.ALL_UNKNOWN) if how in ordered), Ordered.YES)
         repertoire = Repertoire(sources, side, options.repeat)
-        self.play = Play(repertoire, side, self.clock, seat=seat, prepare=FramedLane, ended=ended, missed=missed)
+        self.play = Play(
+            repertoire,
+            side,
+            self.clock,
+            seat=seat,
+            prepare=FramedLane if self.faults is None else list,
+            ended=ended,
+            missed=missed,
+            faults=self.faults,
+        )
 
     def close(self) -> None:
         """Close the fixtures."""
@@ -107,6 +121,15 @@ class Stage:
             mismatch = replace(mismatch, actual=redaction.any(mismatch.actual))
         return replace(outcome, session=session and redaction.session(session), mismatch=mismatch)
 
+    @property
+    def config(self) -> Config | None:
+        """Return what connections are to be like, where faults want them otherwise than they are."""
+        if self.faults is None or not self.faults.withholds:
+            return None
+        from duplexmock.play.faulty import WINDOW_BYTES
+
+        return Config(stream_window_bytes=WINDOW_BYTES)
+
     def unplayed(self) -> list[Unplayed]:
         """Return the sessions that no call took."""
         return list(self.play.unplayed())
@@ -115,7 +138,8 @@ class Stage:
         """Count what agreed, what did not, and what was not played."""
         unplayed = (f"{name}   session {number}   {method}" for name, number, method in self.unplayed())
         outcomes = (outcome for _, outcome in self.play.outcomes)
-        return tally(outcomes, unplayed, ordered=self._ordered)
+        unfired = () if self.faults is None else self.faults.unfired()
+        return tally(outcomes, unplayed, unfired, ordered=self._ordered)
 
     def report(self) -> str:
         """Say what went wrong, for people; empty where nothing did."""
@@ -139,6 +163,7 @@ class Stage:
         lines += [f"not played: {line}" for line in counted.unplayed[:_TOLD]]
         if len(counted.unplayed) > _TOLD:
             lines.append(f"and {len(counted.unplayed) - _TOLD} more that were not played")
+        lines += counted.unfired
         return "\n".join((*lines, str(counted)))
 
     def _redaction(self, name: str) -> Redaction:
@@ -146,6 +171,15 @@ class Stage:
         if redaction is None:
             redaction = self._redactions[name] = Redaction(self._redacted_keys.get(name, ()))
         return redaction
+
+
+def _faults(faults: Sequence[str | Fault], side: Side, clock: MonotonicClock, options: Options) -> Faults | None:
+    """Return the faults of a play; None where there are none, and then nothing of them is loaded."""
+    if not faults:
+        return None
+    from duplexmock.play.faulty import Faults
+
+    return Faults(faults, side, clock, round((options.timeout_s or DEFAULT_TIMEOUT_S) * 1e9))
 
 
 def _check(sources: Sequence[Source]) -> None:

@@ -1,7 +1,6 @@
 """A Play: one run of fixtures. It owns the players, chooses the session for a call, and judges.
 
-**The one loop** is `_run`: ask the player, say or listen, until it is done. Everything that is played goes through it,
-in either seat.
+Each call goes through the one loop (running.py), in either seat.
 
 **Which session is this call?** As the server: the first one not played whose method, header and messages so far fit.
 When a message comes that does not fit the one a call was taken for, another one that does takes its place, if all that
@@ -28,16 +27,18 @@ from duplexmock.core.history import Arrived, History, Said
 from duplexmock.core.lanes import Lanes, Loss, Parting, Step
 from duplexmock.core.matching import shown
 from duplexmock.core.metadata import GRPC_ANSWER
-from duplexmock.core.moves import Do, Done, Send, Wait
+from duplexmock.core.moves import Send
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.player import Player
 from duplexmock.core.status import Code, Status
 from duplexmock.core.terms import Across
 from duplexmock.play.repertoire import CallReading, Part, Repertoire, Unplayed
+from duplexmock.play.running import run
 from duplexmock.play.stream import Clock, Prepare, Stream
 
 if TYPE_CHECKING:
     from duplexmock.core.rows import Row
+    from duplexmock.play.faulty import Faults, Faulty
     from duplexmock.play.seat import MakeSeat, Seat
 
 ABSENT_NS = 1_000_000_000
@@ -57,7 +58,8 @@ class Play:
     """Plays `side` of the repertoire's sessions.
 
     `outcomes` has, for each call that has ended, the name of its source and the Outcome. Call `answer` for each call
-    that comes in, or `perform` once; all on one loop.
+    that comes in, or `perform` once; all on one loop. With `faults`, `prepare` returns events as they are: faults look
+    at each.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Play:
         prepare: Prepare = lambda lane: lane,
         ended: Callable[[str, Outcome], None] = lambda source, outcome: None,
         missed: Missed | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.outcomes: list[tuple[str, Outcome]] = []
         self._repertoire = repertoire
@@ -79,6 +82,9 @@ class Play:
         self._prepare = prepare
         self._ended = ended
         self._missed = missed
+        self._faults = faults
+        self._opened = 0
+        self._given_back: set[tuple[str, int, int]] = set()
         self._calls: dict[tuple[str, int, int], _Call] = {}
         self._blocked: dict[tuple[str, int, int], set[_Call]] = {}
         self._methods: set[str] = set()
@@ -90,10 +96,15 @@ class Play:
 
     def unplayed(self) -> Iterator[Unplayed]:
         """Yield the sessions that no call took."""
-        return self._repertoire.unplayed()
+        if not self._given_back:
+            return self._repertoire.unplayed()
+        taken = {(source, number) for source, _, number in self._given_back}
+        return (each for each in self._repertoire.unplayed() if each[:2] not in taken)
 
     async def answer(self, stream: Stream) -> None:
         """Play the server on a call that has come in, to its end."""
+        faulty = self._around(stream)
+        stream = faulty or stream
         rows = await stream.receive(self._clock.now_ns() + ABSENT_NS)
         while not rows:
             if stream.lost is not None:
@@ -103,7 +114,7 @@ class Play:
         history.add(Arrived(self._clock.now_ns(), rows))
         header = rows[0][2]
         assert isinstance(header, ClientHeader)
-        call = _Call(stream, header)
+        call = _Call(stream, header, faulty)
         known = self._repertoire.may_have(header.method)
         is_cast = known and self._cast(call, history, set())
         if not is_cast and self._missed is not None:
@@ -111,13 +122,18 @@ class Play:
             stream.close()
         elif is_cast or (known and self._cast_anyway(call, history)):
             del history  # the player has its own, and calls may be idle for long (bench: `an idle call of 1,000`)
-            await self._run(call)
+            await run(_Turns(self, call), self._clock)
             if call.is_missed and self._missed is not None:
                 await self._missed(stream, *_so_far(call.player.history))
                 stream.close()
                 return
             for text in _retry(header):
                 call.player.note(text)
+            if faulty is not None:
+                await faulty.ended()
+                if faulty.has_refused:
+                    self._give_back(call, faulty)
+                    return
             self._conclude(call)
         else:
             await self._refuse(call, history)
@@ -136,7 +152,9 @@ class Play:
                 for part in parts:
                     opened_ns = part.lanes.client[0].at_ns
                     first_ns = opened_ns if first_ns is None else first_ns
-                    call = _Call(await open_stream(part), part.lanes.header)
+                    stream = await open_stream(part)
+                    faulty = self._around(stream)
+                    call = _Call(faulty or stream, part.lanes.header, faulty)
                     call.opened = asyncio.Event()
                     start_ns = begin_ns + round((opened_ns - first_ns) / part.terms.speed)
                     self._take(call, self._role(part, part.lanes, start_ns))
@@ -146,52 +164,53 @@ class Play:
 
     async def _perform(self, call: _Call, open_stream: Callable[[Part], Awaitable[Stream]]) -> None:
         part = call.part
-        await self._run(call)
+        await run(_Turns(self, call), self._clock)
         for _ in range(REFUSALS):
             if not call.stream.is_refused or part.lanes.is_refused:
                 break
             call.stream.close()
-            call.stream = await open_stream(part)
+            stream = await open_stream(part)
+            call.faulty = self._around(stream)
+            call.stream = call.faulty or stream
             self._take(call, self._role(part, part.lanes, self._clock.now_ns()))
             call.player.note("the server refused the call unprocessed; it was opened again")
-            await self._run(call)
+            await run(_Turns(self, call), self._clock)
+        if call.faulty is not None:
+            await call.faulty.ended()
         self._conclude(call)
 
-    async def _run(self, call: _Call) -> None:
-        """Play one call to its end."""
-        stream, clock = call.stream, self._clock
-        while True:
-            match call.player.next(clock.now_ns()):
-                case Send(steps, start):
-                    if start is None or call.prepared is None:
-                        await stream.send([step.event for step in steps])
-                    else:
-                        await stream.send(call.prepared[start : start + len(steps)])
-                    if call.opened is not None:
-                        call.opened.set()
-                case Do(what):
-                    if self._is_to_do(call, what):
-                        await stream.do(what)
-                case Wait(until_ns):
-                    if (edge := call.player.blocked_on) is not None:
-                        self._blocked.setdefault(_target(call.part, edge), set()).add(call)
-                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
-                    elif call.player.is_joining:
-                        until_ns = min(until_ns, clock.now_ns() + _patience_ns(call.part) // 4)
-                    rows = await stream.receive(until_ns)
-                    if rows:
-                        call.player.received(rows, clock.now_ns())
-                        if call.player.mismatch is not None and self._side is Side.SERVER:
-                            is_recast = self._recast(call)
-                            if not is_recast and self._missed is not None and _is_free(call.player.history):
-                                self._let_go(call)
-                                call.is_missed = True
-                                return
-                        self._progressed(call.part)
-                    elif stream.lost is not None:
-                        call.player.lost(stream.lost, clock.now_ns())
-                case Done():
-                    return
+    async def say(self, call: _Call, send: Send) -> None:
+        """Say what a call's player has to say."""
+        steps, start = send
+        if call.faulty is not None and call.player.mismatch is not None:
+            call.faulty.left()
+        if start is None or call.prepared is None:
+            await call.stream.send([step.event for step in steps])
+        else:
+            await call.stream.send(call.prepared[start : start + len(steps)])
+        if call.faulty is not None:
+            call.player.rested(self._clock.now_ns())
+        if call.opened is not None:
+            call.opened.set()
+
+    def listens_until(self, call: _Call, until_ns: int) -> int:
+        """Return until when a call waits for its peer, and not for other calls."""
+        if (edge := call.player.blocked_on) is not None:
+            self._blocked.setdefault(_target(call.part, edge), set()).add(call)
+        elif not call.player.is_joining:
+            return until_ns
+        return min(until_ns, self._clock.now_ns() + _patience_ns(call.part) // 4)
+
+    def heard(self, call: _Call) -> bool:
+        """Look whether a call is still the one that it was taken for; tell whether it goes on here."""
+        if call.player.mismatch is not None and self._side is Side.SERVER and not call.has_deviated:
+            is_recast = self._recast(call)
+            if not is_recast and self._missed is not None and _is_free(call.player.history):
+                self._let_go(call)
+                call.is_missed = True
+                return False
+        self._progressed(call.part)
+        return True
 
     def _recast(self, call: _Call) -> bool:
         """Take another part for a call that does not fit the one it has; keep it where no other fits."""
@@ -263,6 +282,8 @@ class Play:
         now_ns = self._clock.now_ns()
         trailer = ServerTrailer(Status(code, sentence), GRPC_ANSWER)
         history.add(Said(now_ns, None, (Step(trailer),)))
+        if call.faulty is not None:
+            call.faulty.left()
         await call.stream.send([trailer])
         session = history.session(0, call.stream.connection, call.stream.stream_id, None)
         mismatch = Mismatch(sentence, Side.CLIENT, 0, 0, now_ns, None, call.header)
@@ -367,7 +388,7 @@ class Play:
             join.numbers.popleft()
         return True
 
-    def _is_to_do(self, call: _Call, what: Loss | Parting) -> bool:
+    def is_to_do(self, call: _Call, what: Loss | Parting) -> bool:
         """Tell whether no other call has done this to the connection."""
         key = (*_of_connection(call.part, what), call.stream.connection.number)
         is_first = key not in self._done
@@ -394,7 +415,25 @@ class Play:
         self._repertoire.played(part)
         self._progressed(part)
         call.stream.close()
-        self._tell(part.source.name, player.outcome(call.stream.connection, call.stream.stream_id))
+        outcome = player.outcome(call.stream.connection, call.stream.stream_id)
+        self._tell(part.source.name, outcome if call.faulty is None else call.faulty.retold(outcome))
+
+    def _give_back(self, call: _Call, faulty: Faulty) -> None:
+        """Leave the part of a call that a fault has refused to the next one: the client may try again."""
+        self._let_go(call)
+        self._given_back.add(call.part.key)
+        self._progressed(call.part)
+        call.stream.close()
+        call.player.note("the call was refused unprocessed, and its session is left to the next one")
+        outcome = call.player.outcome(call.stream.connection, call.stream.stream_id)
+        self._tell(call.part.source.name, faulty.retold(outcome))
+
+    def _around(self, stream: Stream) -> Faulty | None:
+        """Return the stream of a call that is opened with the faults around it, where there are any."""
+        if self._faults is None:
+            return None
+        self._opened += 1
+        return self._faults.around(stream, self._opened)
 
     def _tell(self, source: str, outcome: Outcome) -> None:
         self.outcomes.append((source, outcome))
@@ -455,13 +494,51 @@ class _Role(NamedTuple):
     reading: CallReading
 
 
+class _Turns:
+    """A call of a Play, for the one loop."""
+
+    __slots__ = ("_call", "_play")
+
+    def __init__(self, play: Play, call: _Call) -> None:
+        self._play = play
+        self._call = call
+
+    @property
+    def stream(self) -> Stream:
+        """Return the live end of the call."""
+        return self._call.stream
+
+    @property
+    def player(self) -> Seat:
+        """Return who plays it now."""
+        return self._call.player
+
+    async def say(self, send: Send) -> None:
+        """Say it."""
+        await self._play.say(self._call, send)
+
+    async def do(self, what: Loss | Parting) -> None:
+        """Do it, where no other call has."""
+        if self._play.is_to_do(self._call, what):
+            await self._call.stream.do(what)
+
+    def listens_until(self, until_ns: int) -> int:
+        """Listen so long."""
+        return self._play.listens_until(self._call, until_ns)
+
+    def heard(self) -> bool:
+        """Take another part where what came does not fit this one."""
+        return self._play.heard(self._call)
+
+
 class _Call:
     """One live call; `opened` is set where somebody waits for the client's header to be said."""
 
-    __slots__ = ("header", "is_missed", "opened", "part", "player", "prepared", "role", "stream")
+    __slots__ = ("faulty", "header", "is_missed", "opened", "part", "player", "prepared", "role", "stream")
 
-    def __init__(self, stream: Stream, header: ClientHeader) -> None:
+    def __init__(self, stream: Stream, header: ClientHeader, faulty: Faulty | None = None) -> None:
         self.stream = stream
+        self.faulty = faulty
         self.header = header
         self.opened: asyncio.Event | None = None
         self.is_missed = False
@@ -469,3 +546,8 @@ class _Call:
         self.part: Part
         self.player: Seat
         self.prepared: Sequence[Any] | None = None
+
+    @property
+    def has_deviated(self) -> bool:
+        """Tell whether a fault has told the peer anything but what it was to be told."""
+        return self.faulty is not None and self.faulty.has_deviated

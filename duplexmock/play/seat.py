@@ -17,7 +17,7 @@ from duplexmock.core.terms import Across, Terms
 
 
 class Seat(Protocol):
-    """Plays one side; the one loop (play.py) runs it."""
+    """Plays one side; the one loop (running.py) runs it."""
 
     @property
     def lanes(self) -> Lanes:
@@ -56,6 +56,9 @@ class Seat(Protocol):
 
     def received(self, rows: Sequence[Row], now_ns: int) -> None:
         """Take what the peer said."""
+
+    def rested(self, now_ns: int) -> None:
+        """Take note that saying what was to be said has taken until now: the peer's time counts from there."""
 
     def lost(self, reason: str, now_ns: int) -> None:
         """Take the loss of the connection."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from duplexmock.core.connection import Connection
 from duplexmock.core.events import Event
 from duplexmock.core.lanes import Loss, Parting
 from duplexmock.core.rows import Row
+
+if TYPE_CHECKING:
+    from duplexmock.core.acts import Wrong
 
 
 class Clock(Protocol):
@@ -44,8 +47,8 @@ class Stream(Protocol):
         cannot be said is dropped, and the peer's rows tell.
         """
 
-    async def do(self, what: Loss | Parting) -> None:
-        """Lose the connection, or say GOAWAY, behind all that was said."""
+    async def do(self, what: Loss | Parting | Wrong) -> None:
+        """Lose the connection, or say GOAWAY, behind all that was said; or do what a fault has done."""
 
     def receive(self, until_ns: int) -> Awaitable[Sequence[Row]]:
         """Return what has come, as soon as something has, or an empty run: at this time, at a `wake`, or at a loss."""
@@ -53,8 +56,24 @@ class Stream(Protocol):
     def wake(self) -> None:
         """Let `receive` return."""
 
+    async def drained(self) -> None:
+        """Wait until little of what was said waits for the peer's windows; returns at once where the call is over."""
+
+    def hold(self) -> None:
+        """Give the peer no more window until `release`: what it says beyond the one it has waits on its side."""
+
+    def release(self) -> None:
+        """Give the peer window again."""
+
     def close(self) -> None:
         """Give up what is still open of the call: it has been played."""
+
+
+class Answering(Protocol):
+    """Answers the calls of a server: a Play of fixtures, a Serving of scripts."""
+
+    async def answer(self, stream: Stream) -> None:
+        """Answer a call that has come in, to its end."""
 
 
 Prepare = Callable[[Sequence[Event]], Sequence[Any]]

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
@@ -30,11 +30,13 @@ from duplexmock.net.background import Background
 from duplexmock.net.capture import Capture
 from duplexmock.net.record import record
 from duplexmock.net.replay import replay, replay_client_async
+from duplexmock.net.serve import serve
 from duplexmock.play.reading import check_paths
 from duplexmock.pytest_plugin.keeping import keep_first, keep_last, locked, replace
 from duplexmock.pytest_plugin.marker import Asked, Unplayed, Upstream
 from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.run import Run
+from duplexmock.pytest_plugin.served import Served
 from duplexmock.pytest_plugin.stand_in import Recorded, Replayed, StandIn
 from duplexmock.pytest_plugin.upstreams import running
 from duplexmock.schema.sources import given as of_source
@@ -42,8 +44,12 @@ from duplexmock.store.fixture import Fixture
 from duplexmock.store.join import join
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
     from duplexmock.core.outcome import Outcome
     from duplexmock.core.session import Session
+    from duplexmock.net.mocking import Services
+    from duplexmock.play.handler import Handler
+    from duplexmock.schema.script import Script
     from duplexmock.schema.sources import Source
     from duplexmock.store.header import Expect
 
@@ -51,9 +57,9 @@ if TYPE_CHECKING:
 class Duplex:
     """Stands in for the servers that one test talks to.
 
-    `replay` and `record` return a StandIn, which works in `with`, in `async with`, and without either. `target`,
-    `channel`, `aio_channel`, `sessions` and `outcomes` are those of the latest one, and of `replay()` where there is
-    none yet. Arguments that are not given are those of the marker.
+    `replay` and `record` return a StandIn, `serve` a mock; both work in `with`, in `async with`, and without either.
+    `target`, `channel`, `aio_channel`, `sessions` and `outcomes` are those of the latest one, and of `replay()` where
+    there is none yet. Arguments that are not given are those of the marker.
     """
 
     def __init__(self, item: pytest.Item, run: Run, asked: Asked, fixture: Callable[[str], Any]) -> None:
@@ -61,7 +67,7 @@ class Duplex:
         self._run = run
         self._asked = asked
         self._fixture = fixture
-        self._stand_ins: list[StandIn] = []
+        self._stand_ins: list[StandIn | Served] = []
         self._failures: list[Exception] = []
         self._to_keep: list[Callable[[], None]] = []
         self._is_over = False
@@ -111,6 +117,7 @@ class Duplex:
         timeout_s: float | None = None,
         descriptors: Source | None = None,
         redact: Sequence[str] | None = None,
+        faults: Sequence[str | Fault] | None = None,
     ) -> StandIn:
         """Play the server of a fixture, or record it from `upstream` where the run's mode says so.
 
@@ -135,6 +142,7 @@ class Duplex:
             timeout_s=timeout_s,
             descriptors=descriptors,
             redact=redact,
+            faults=faults,
         )
         return self._replay(asked.over(self._asked))
 
@@ -165,6 +173,35 @@ class Duplex:
             redact=redact,
         ).over(self._asked)
         return self._record(asked, self._path(asked))
+
+    def serve(
+        self,
+        *scripts: Script | Handler,
+        descriptors: Source | None = None,
+        expect: Literal["lanes", "order"] = "lanes",
+        timeout_s: float = 10.0,
+        faults: Sequence[str | Fault] = (),
+        services: Services = "served",
+        redact: Sequence[str] = (),
+    ) -> Served:
+        """Serve what is written, Scripts and handlers; arguments are those of `duplexmock.serve`.
+
+        It works in `with`, in `async with`, and without either; then it is settled when the test is over. What a
+        handler has raised is raised then, and so is MismatchError for a client that did not keep to a Script.
+        """
+        __tracebackhide__ = True
+        mock = serve(
+            *scripts,
+            descriptors=descriptors,
+            expect=expect,
+            timeout_s=timeout_s,
+            faults=faults,
+            services=services,
+            redact=redact,
+        )
+        served = Served(mock)
+        self._stand_ins.append(served)
+        return served
 
     # For the plugin
 
@@ -220,7 +257,7 @@ class Duplex:
 
     # What stands
 
-    def _latest(self) -> StandIn:
+    def _latest(self) -> StandIn | Served:
         __tracebackhide__ = True
         return self._stand_ins[-1] if self._stand_ins else self._replay(self._asked)
 
@@ -270,6 +307,7 @@ class Duplex:
             methods=asked.methods or (),
             timeout_s=asked.timeout_s,
             descriptors=asked.descriptors,
+            faults=asked.faults or (),
             unplayed=asked.unplayed or "fail",
             capture=capture,
         )

@@ -18,6 +18,7 @@ import pytest
 from duplexmock.errors import ScriptError
 
 if TYPE_CHECKING:
+    from duplexmock.core.faults import Fault
     from duplexmock.schema.sources import Source
     from duplexmock.store.header import Expect
 
@@ -51,6 +52,7 @@ class Asked:
     timeout_s: float | None = None
     descriptors: Source | None = None
     redact: Sequence[str] | None = None
+    faults: Sequence[str | Fault] | None = None
 
     def __post_init__(self) -> None:
         for name, (is_right, wanted) in _WANTED.items():
@@ -113,6 +115,10 @@ def _are(value: object, is_right: Callable[[Any], bool]) -> bool:
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(is_right, value))
 
 
+def _is_list(value: object) -> bool:
+    return _are(value, lambda each: True)
+
+
 def _is_metadata(value: object) -> bool:
     return isinstance(value, Mapping) and _are_texts([*value, *value.values()])
 
@@ -138,5 +144,6 @@ _WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "methods": (_are_texts, _LIST),
     "timeout_s": (_is_number, "a number"),
     "redact": (_are_texts, _LIST),
+    "faults": (_is_list, _LIST),
 }
 """What an argument has to be, and how that is said. What is told only where it is used is not here."""

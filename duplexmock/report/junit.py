@@ -19,11 +19,12 @@ def junit(
     outcomes: Iterable[tuple[str, Outcome]],
     unplayed: Sequence[tuple[str, int, str]],
     reader: Callable[[str], Reader],
+    unfired: Sequence[str] = (),
 ) -> str:
     """Return the document.
 
     `outcomes` have the name of their fixture, `unplayed` are fixture, session and method; `reader(fixture)` reads its
-    payloads.
+    payloads. `unfired` are sentences on faults that were not done.
     """
     cases: dict[str, list[ElementTree.Element]] = {}
     for name, outcome in outcomes:
@@ -32,6 +33,10 @@ def junit(
         case = ElementTree.Element("testcase", classname=_text(method), name=f"session {number}", time="0")
         ElementTree.SubElement(case, "failure", message="not played: no call took this session")
         cases.setdefault(name, []).append(case)
+    for sentence in unfired:
+        case = ElementTree.Element("testcase", classname="duplexmock", name="faults", time="0")
+        ElementTree.SubElement(case, "failure", message=_text(sentence))
+        cases.setdefault("", []).append(case)
     root = ElementTree.Element("testsuites", name="duplexmock")
     for name, elements in cases.items():
         failures = sum(element.find("failure") is not None for element in elements)

@@ -34,7 +34,7 @@ def mismatch_lines(name: str, outcome: Outcome, reader: Reader, advice: Iterable
     mismatch = outcome.mismatch
     assert mismatch is not None
     yield heading(name, outcome)
-    yield from _shortened([_as_text(line) for line in _played(outcome, mismatch, reader)])
+    yield from shortened([_as_text(line) for line in _played(outcome, mismatch, reader)])
     yield mismatch.sentence
     yield from map(escaped, outcome.notes)
     yield from advice
@@ -79,7 +79,8 @@ def _as_text(marked: tuple[bool, Line]) -> str:
     return f"{'! ' + stamp:>16}{text[16:]}" if is_mismatch else text
 
 
-def _shortened(lines: list[str]) -> Iterator[str]:
+def shortened(lines: list[str]) -> Iterator[str]:
+    """Yield the first and the last lines of a timeline that would be longer than a screen."""
     left_out = len(lines) - SHOWN_FIRST - SHOWN_LAST
     if left_out <= 1:
         yield from lines

@@ -18,18 +18,20 @@ from duplexmock.report.escaping import escaped
 class Tally:
     """How many sessions agreed and did not, and which were not played: `name session N method`.
 
+    `unfired` are sentences on faults that were not done.
     `ordered` tells whether a peer's event that came too early would have been a mismatch.
     """
 
     agreed: int
     mismatched: int
     unplayed: tuple[str, ...] = ()
+    unfired: tuple[str, ...] = ()
     ordered: Ordered = Ordered.YES
 
     @property
     def is_green(self) -> bool:
         """Tell whether all agreed and nothing was left."""
-        return not self.mismatched and not self.unplayed
+        return not self.mismatched and not self.unplayed and not self.unfired
 
     def __str__(self) -> str:
         parts = [f"{self.agreed} agreed"]
@@ -38,14 +40,22 @@ class Tally:
         if self.unplayed:
             parts.append(f"{len(self.unplayed)} not played")
         sessions = self.agreed + self.mismatched + len(self.unplayed)
+        if self.unfired:
+            parts.append(f"{len(self.unfired)} fault{'' if len(self.unfired) == 1 else 's'} never fired")
         told = f"{sessions} session{'' if sessions == 1 else 's'}: {', '.join(parts)}"
         return f"{told}; {self.ordered.value}" if self.ordered.value and self.agreed else told
 
 
-def tally(outcomes: Iterable[Outcome], unplayed: Iterable[str] = (), *, ordered: Ordered = Ordered.YES) -> Tally:
+def tally(
+    outcomes: Iterable[Outcome],
+    unplayed: Iterable[str] = (),
+    unfired: Iterable[str] = (),
+    *,
+    ordered: Ordered = Ordered.YES,
+) -> Tally:
     """Count."""
     verdicts = [outcome.agreed for outcome in outcomes]
-    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), ordered)
+    return Tally(verdicts.count(True), verdicts.count(False), tuple(unplayed), tuple(unfired), ordered)
 
 
 def heading(name: str, outcome: Outcome) -> str:

@@ -72,12 +72,54 @@ class Descriptors:
         """Return the type of the messages that `side` sends on `/package.Service/Method`, or None."""
         return self.input_type(method) if side is Side.CLIENT else self.output_type(method)
 
+    def check_method(self, method: str) -> None:
+        """Raise ScriptError where the service of `/package.Service/Method` is known and has no such method."""
+        service, _, name = method.removeprefix("/").partition("/")
+        try:
+            known = self._pool.FindServiceByName(service).methods_by_name
+        except (KeyError, ValueError, TypeError):
+            return
+        if name not in known:
+            raise ScriptError(f"method {method!r}: {service} has no such method; it has {', '.join(known)}")
+
     def message_type(self, name: str) -> Descriptor | None:
         """Return the type of this full name, `package.Message`; None where the set has no such."""
         try:
             return self._pool.FindMessageTypeByName(name)
         except (KeyError, ValueError):
             return None
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Return the full names of all services, in the order of the files."""
+        return tuple(
+            f"{file.package}.{service.name}".lstrip(".") for file in self._files.values() for service in file.service
+        )
+
+    def check(self, method: str) -> None:
+        """Raise ScriptError where there is no such method, saying which there are."""
+        if self._method(method) is not None:
+            return
+        service, _, name = method.removeprefix("/").partition("/")
+        if service not in self.services:
+            known = ", ".join(self.services) or "none"
+            raise ScriptError(f"{method}: {self.name} has no service {service}; it has {known}")
+        methods = self._pool.FindServiceByName(service).methods_by_name
+        raise ScriptError(f"{method}: {service} has no method {name}; it has {', '.join(methods)}")
+
+    def file_named(self, name: str) -> tuple[bytes, ...]:
+        """Return a file, serialized, and behind it all that it imports; empty where there is no such."""
+        try:
+            return _with_imports(self._pool.FindFileByName(name))
+        except KeyError:
+            return ()
+
+    def file_with(self, symbol: str) -> tuple[bytes, ...]:
+        """Return the file that defines a full name, and behind it all that it imports; empty where there is none."""
+        try:
+            return _with_imports(self._pool.FindFileContainingSymbol(symbol))
+        except (KeyError, ValueError):
+            return ()
 
     def _method(self, method: str) -> MethodDescriptor | None:
         service, _, name = method.removeprefix("/").partition("/")
@@ -94,6 +136,22 @@ class Descriptors:
             except (TypeError, KeyError, ValueError) as exc:
                 reason = " ".join(str(exc).split())
                 raise ScriptError(f"{self.name!r}: protobuf does not accept {file.name!r}: {reason}") from exc
+
+
+def of_files(files: Iterable[FileDescriptorProto], name: str = "descriptors") -> Descriptors:
+    """Return the Descriptors of these files; ScriptError as Descriptors raises it."""
+    return Descriptors(FileDescriptorSet(file=files).SerializeToString(), name)
+
+
+def _with_imports(file: FileDescriptor) -> tuple[bytes, ...]:
+    found: dict[str, bytes] = {}
+    waiting = [file]
+    while waiting:
+        each = waiting.pop()
+        if each.name not in found:
+            found[each.name] = each.serialized_pb
+            waiting += each.dependencies
+    return tuple(found.values())
 
 
 def fitting(files: Iterable[FileDescriptorProto], name: str) -> Descriptors | None:

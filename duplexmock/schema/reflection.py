@@ -220,7 +220,23 @@ def _new(name: str, **fields: object) -> bytes:
 
 @cache
 def _classes() -> Mapping[str, type[Message]]:
-    file = FileDescriptorProto(name="reflection.proto", package="grpc.reflection.v1", syntax="proto3")
+    pool = DescriptorPool()
+    pool.AddSerializedFile(described(METHODS[0]).SerializeToString())
+    return {name: GetMessageClass(pool.FindMessageTypeByName(f"grpc.reflection.v1.{name}")) for name in _MESSAGES}
+
+
+def described(method: str) -> FileDescriptorProto:
+    """Return the file that describes the service of one of METHODS."""
+    service, _, name = method.removeprefix("/").partition("/")
+    package = service.rpartition(".")[0]
+    file = FileDescriptorProto(name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3")
+    file.service.add(name=service.rpartition(".")[2]).method.add(
+        name=name,
+        input_type=f".{package}.ServerReflectionRequest",
+        output_type=f".{package}.ServerReflectionResponse",
+        client_streaming=True,
+        server_streaming=True,
+    )
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         oneofs: list[str] = []
@@ -228,7 +244,7 @@ def _classes() -> Mapping[str, type[Message]]:
             field = described.field.add(name=name, number=number)
             field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}" if kind.islower() else "TYPE_MESSAGE")
             if not kind.islower():
-                field.type_name = f".grpc.reflection.v1.{kind}"
+                field.type_name = f".{package}.{kind}"
             is_repeated = where == "repeated"
             field.label = FieldDescriptorProto.LABEL_REPEATED if is_repeated else FieldDescriptorProto.LABEL_OPTIONAL
             if where and not is_repeated:
@@ -236,9 +252,7 @@ def _classes() -> Mapping[str, type[Message]]:
                     oneofs.append(where)
                     described.oneof_decl.add(name=where)
                 field.oneof_index = oneofs.index(where)
-    pool = DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {name: GetMessageClass(pool.FindMessageTypeByName(f"grpc.reflection.v1.{name}")) for name in _MESSAGES}
+    return file
 
 
 _MESSAGES = {

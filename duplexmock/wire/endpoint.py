@@ -21,7 +21,8 @@ Granting.STEP a peer may send nothing on a call but what `step` grants: the five
 they announce. What it sends before it has seen our SETTINGS is taken, and `early` counts it.
 
 **Faults on purpose.** Everything that the rules forbid is built with framing.py and written by `inject`: the endpoint
-does not look at it, and goes by what it knew before. `Framed.octets` sends any bytes as DATA under flow control.
+does not look at it, and goes by what it knew before. `Framed.octets` sends any bytes as DATA under flow control, and
+`say_anyway` an event that may not come next, on a call that may have ended.
 
 Follows RFC 9113 and gRPC's PROTOCOL-HTTP2. What a peer may cost is bounded by Limits.
 """
@@ -50,16 +51,16 @@ from duplexmock.core.status import ErrorCode
 from duplexmock.errors import ProtocolError, ScriptError
 from duplexmock.wire import framing
 from duplexmock.wire.faults import ConnectionFault
-from duplexmock.wire.fields import trailers_only_fields
+from duplexmock.wire.fields import trailer_fields, trailers_only_fields
 from duplexmock.wire.framed import Framed
-from duplexmock.wire.frames import HEAD_BYTES, PREFACE
+from duplexmock.wire.frames import END_STREAM, HEAD_BYTES, PREFACE
 from duplexmock.wire.happenings import Failed, GoAwayReceived, Happening
 from duplexmock.wire.limits import DEFAULT_WINDOW_BYTES, Config
 from duplexmock.wire.opening import foreign_client, foreign_server
 from duplexmock.wire.receiver import Receiver
 from duplexmock.wire.sender import Sender
 from duplexmock.wire.settings import Setting
-from duplexmock.wire.streams import LastWords, Stream, Streams
+from duplexmock.wire.streams import Closed, LastWords, Stream, Streams
 
 Group = tuple[int, Sequence[Row] | Sequence[Happening]]
 
@@ -243,6 +244,38 @@ class Endpoint:
     def inject(self, octets: bytes) -> None:
         """Write any bytes, unseen by the endpoint: for what a peer should never send."""
         self._sender.write(octets)
+
+    def say_anyway(self, stream_id: int, event: Event) -> None:
+        """Write an event at once, past what waits and past the windows, whatever has been said on the call.
+
+        Where the call is open, an END_STREAM or a reset that is said so is one. Messages are counted against no window.
+        """
+        stream = self._stream(stream_id)
+        is_first = stream.ours is LaneState.IDLE
+        match event:
+            case ClientMessage() | ServerMessage():
+                self._sender.message_anyway(stream_id, event.payload, event.flags)
+                return
+            case ServerHeader():
+                self._sender.initial_metadata(stream, event)
+                stream.ours = LaneState.OPEN if is_first else stream.ours
+                return
+            case ServerTrailer():
+                self._sender.trailers_anyway(stream, event, trailers_only_fields if is_first else trailer_fields)
+            case ClientHalfClose():
+                self._sender.write(framing.data(stream_id, b"", END_STREAM))
+            case Cancel() | Reset():
+                if not stream.is_open:
+                    self._sender.write(framing.reset(stream_id, event.code))
+                self.reset(stream_id, event.code)
+                return
+            case _:
+                raise ScriptError(f"{event_name(event)} opens a call, and cannot be said on one")
+        stream.ours = LaneState.HALF_CLOSED if isinstance(event, ClientHalfClose) else LaneState.ENDED
+        stream.end_sent = True
+        if stream.is_open and stream.end_received:
+            self._sender.close(stream, Closed.ENDS)
+            self._closed(stream)
 
     @property
     def open_streams(self) -> tuple[int, ...]:

@@ -20,13 +20,12 @@ import hpack
 
 from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer
 from duplexmock.core.metadata import GRPC_ANSWER as GRPC_ANSWER
+from duplexmock.core.metadata import GRPC_REQUEST as GRPC_REQUEST
 from duplexmock.core.metadata import Metadata
 from duplexmock.errors import ScriptError
 
 Fields = list[tuple[bytes, bytes]]
 E = TypeVar("E", bound=Hashable)
-
-GRPC_REQUEST = Metadata((("content-type", "application/grpc"), ("te", "trailers")))
 
 _CACHED_BLOCKS = 128
 _DEFAULT_TABLE_BYTES = 4096

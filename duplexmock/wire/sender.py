@@ -7,11 +7,13 @@ wait behind its DATA. Between calls that wait for the connection's window, turns
 
 from __future__ import annotations
 
-from duplexmock.core.events import ClientHeader, ServerHeader
+from collections.abc import Callable
+
+from duplexmock.core.events import ClientHeader, ServerHeader, ServerTrailer
 from duplexmock.core.status import ErrorCode
 from duplexmock.wire import framing
 from duplexmock.wire.faults import ConnectionFault, StreamFault
-from duplexmock.wire.fields import HeaderWriter, answer_fields, request_fields
+from duplexmock.wire.fields import Fields, HeaderWriter, answer_fields, request_fields
 from duplexmock.wire.frames import END_STREAM
 from duplexmock.wire.limits import DEFAULT_FRAME_BYTES, DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES, Limits
 from duplexmock.wire.settings import Setting
@@ -90,6 +92,16 @@ class Sender:
         if words is not None:
             stream.last_words = None
             self._speak(stream, words, ends)
+
+    def message_anyway(self, stream_id: int, payload: bytes, flags: int) -> None:
+        """Write a message at once, counted against no window: for what should not be sent."""
+        octets = framing.message(payload, flags)
+        for start in range(0, len(octets), self._frame_bytes):
+            self._out.append(framing.data(stream_id, octets[start : start + self._frame_bytes]))
+
+    def trailers_anyway(self, stream: Stream, trailer: ServerTrailer, spell: Callable[[ServerTrailer], Fields]) -> None:
+        """Write trailers at once, before what is queued: for what should not be sent."""
+        self._write_block(stream, self._headers.write(trailer, spell), END_STREAM)
 
     def reset(self, stream: Stream, code: int) -> None:
         """Write RST_STREAM; what the call had queued is dropped."""

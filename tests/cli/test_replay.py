@@ -166,6 +166,28 @@ def test_options_choose_and_repeat(tmp_path: Path) -> None:
         assert mock.end()[0] == 0
 
 
+def test_faults(path: Path) -> None:
+    with replaying(path, "--fault", "status(UNAVAILABLE, gone)@server:1", "--fault", "drop@server:9") as mock:
+        replies, status, details = says(mock.target, b"a")
+        mock.signal(signal.SIGTERM)
+        code, stdout, stderr = mock.end()
+    assert (replies, status.name, details) == ([], "UNAVAILABLE", "gone")
+    told = "fault status(UNAVAILABLE, gone)@server:1; the client was not judged behind it, and said nothing"
+    assert (code, stdout, stderr) == (
+        1,
+        f"listening on {mock.target}\n"
+        f"{path}   session 1   {CHAT}   the mock played the server   agreed   {told}\n"
+        "fault drop@server:9 never fired: no call came to ServerMessage #9\n"
+        "1 session: 1 agreed, 1 fault never fired; order across lanes was not asserted\n",
+        "",
+    )
+
+
+def test_a_fault_that_is_none(path: Path) -> None:
+    done = run("replay", path, "--fault", "rest@server:1")
+    assert done == (2, "", "Error: fault 'rest@server:1': there is no fault 'rest'; is 'reset' meant?\n")
+
+
 def test_json_lines(path: Path) -> None:
     with replaying(path, "--json") as mock:
         says(mock.target, b"a")

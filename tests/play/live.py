@@ -75,7 +75,7 @@ class Call:
     def __init__(self, line: list[Call] | None = None, number: int = 1) -> None:
         self.lost: str | None = None
         self.is_refused = False
-        self.is_closed = False
+        self.is_closed = self.withheld = False
         self.connection: Connection = replace(CONNECTION, number=number)
         self.stream_id = 1
         self._line = line if line is not None else []
@@ -142,6 +142,15 @@ class Call:
 
     def wake(self) -> None:
         self._news.set()
+
+    async def drained(self) -> None:
+        pass
+
+    def hold(self) -> None:
+        self.withheld = True
+
+    def release(self) -> None:
+        self.withheld = False
 
     def close(self) -> None:
         self.is_closed = True

@@ -37,6 +37,16 @@ def document(*outcomes: tuple[str, Outcome], unplayed: list[tuple[str, int, str]
     return junit(outcomes, unplayed or [], lambda name: BY_NUMBER)
 
 
+def test_a_fault_that_never_fired_is_a_test_case_that_failed() -> None:
+    root = ElementTree.fromstring(junit([("x.duplex", AGREED)], [], lambda name: BY_NUMBER, ["fault drop never fired"]))
+
+    assert [dict(suite.attrib) for suite in root] == [
+        {"name": "x.duplex", "tests": "1", "failures": "0"},
+        {"name": "no fixture", "tests": "1", "failures": "1"},
+    ]
+    assert [dict(failure.attrib) for failure in root.iter("failure")] == [{"message": "fault drop never fired"}]
+
+
 def test_a_document() -> None:
     noted = replace(AGREED, notes=("this & that", "and <more>"))
     text = document(("one.duplex", noted), ("one.duplex", FAILED), unplayed=[("two.duplex", 4, "/a.B/C")])

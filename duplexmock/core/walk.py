@@ -1,0 +1,143 @@
+"""A Walk through a script: what has happened on one call, as the places where the script may be then.
+
+There is mostly one place: a node of the Language, and the answers that are owed there. There are more where what came
+fits several steps; what comes next tells which of them it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from duplexmock.core.call import LaneState
+from duplexmock.core.events import ClientMessage, Event, ServerMessage, ServerTrailer, Side
+from duplexmock.core.given import Message
+from duplexmock.core.language import Language
+from duplexmock.core.metadata import GRPC_ANSWER, Metadata
+from duplexmock.core.node import Move, Node
+from duplexmock.core.steps import Step
+
+Owed = tuple[tuple[Step, Sequence[Message], int], ...]
+"""The answers that a client's message asked for, by its step, and how many of them have been said."""
+
+Place = tuple[Node, Owed]
+
+
+class Walk:
+    """Goes through a script, from behind the client's header."""
+
+    __slots__ = ("_language", "places")
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+        self.places: tuple[Place, ...] = ((language.start, ()),)
+
+    @property
+    def node(self) -> Node:
+        """Return where it is, by the first of the ways in which that can be told."""
+        return self.places[0][0]
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the call has ended."""
+        return self.places[0][0].is_over
+
+    def take(self, kind: int, what: Any) -> Sequence[Move]:
+        """Take an event: a message's payload, or another event; return the moves that it was, none if it may not come.
+
+        Raises what a function of the script raises.
+        """
+        places = self.places
+        if len(places) == 1:
+            (node, owed) = places[0]
+            moves = node.hears.get(kind, ())
+            if len(moves) == 1:
+                left = self._left(moves[0], owed, what)
+                if left is None:
+                    return ()
+                self.places = (left,)
+                return moves
+        taken: list[Move] = []
+        found: dict[Place, None] = {}
+        for node, owed in places:
+            for move in node.hears.get(kind, ()):
+                left = self._left(move, owed, what)
+                if left is not None:
+                    found[left] = None
+                    taken.append(move)
+        if found:
+            self.places = tuple(found)[:_KEPT]
+        return taken
+
+    def event(self, move: Move) -> Event:
+        """Return what is said for a move of the first place."""
+        node, owed = self.places[0]
+        step = move.step
+        if step.owes is not None:
+            _, answers, said = _of(step.owes, owed)
+            return ServerMessage(self._language.codec.write(Side.SERVER, answers[said]))
+        event = step.event
+        assert event is not None, f"{step} has no example"
+        if isinstance(event, ServerTrailer) and node.server is _IDLE:
+            return ServerTrailer(event.status, Metadata((*GRPC_ANSWER.pairs, *event.metadata.pairs)))
+        return event
+
+    def say(self, move: Move, event: Event) -> None:
+        """Take what we have said for a move of the first place, and all else that it may have been."""
+        what = event.payload if isinstance(event, ClientMessage | ServerMessage) else event
+        (node, owed), *others = self.places
+        left = self._left(move, owed, what)
+        assert left is not None, f"{move.step} does not fit its own example"
+        if not others and len(node.hears[move.step.kind]) == 1:
+            self.places = (left,)
+            return
+        found = {left: None}
+        for place in self.places:
+            for other in place[0].hears.get(move.step.kind, ()):
+                may_be = None if other is move else self._left(other, place[1], what)
+                if may_be is not None:
+                    found[may_be] = None
+        self.places = tuple(found)[:_KEPT]
+
+    def moves(self) -> Iterator[Move]:
+        """Yield all that may come next, each once."""
+        yield from dict.fromkeys(move for node, _ in self.places for move in node.moves)
+
+    def answer_to(self, step: Step) -> Message | None:
+        """Return the message that a step owes, at the first place that owes it; None for a step that owes none."""
+        for _, owed in self.places:
+            for asked, answers, said in owed:
+                if asked is step.owes:
+                    return answers[said]
+        return None
+
+    def _left(self, move: Move, owed: Owed, what: Any) -> Place | None:
+        """Return where a move leads to with this event, None where it does not fit."""
+        step = move.step
+        if step.owes is not None:
+            entry = _of(step.owes, owed)
+            asked, answers, said = entry
+            message = answers[said]
+            if message is not what:
+                fits = self._language.codec.fits(Side.SERVER, message)
+                if fits is not None and not fits(what):
+                    return None
+            if said + 1 == len(answers):
+                return move.last, owed[1:] if owed[0] is entry else tuple(each for each in owed if each is not entry)
+            return move.rest, tuple((asked, answers, said + 1) if each is entry else each for each in owed)
+        if step.fits is not None and not step.fits(what):
+            return None
+        if step.answers is None:
+            return move.rest, owed
+        answers = step.answers(what)
+        return (move.rest, (*owed, (step, answers, 0))) if answers else (move.last, owed)
+
+
+def _of(step: Step, owed: Owed) -> tuple[Step, Sequence[Message], int]:
+    return next(entry for entry in owed if entry[0] is step)
+
+
+_IDLE = LaneState.IDLE
+
+_KEPT = 1_000
+"""Places that are kept: more of them are a script that fits everything."""
