@@ -29,11 +29,11 @@ from duplexmock.errors import DuplexmockError, FixtureError, ScriptError
 from duplexmock.net.background import Background
 from duplexmock.net.capture import Capture
 from duplexmock.net.record import record
-from duplexmock.net.replay import replay, replay_client_async
+from duplexmock.net.replay import Unplayed, replay, replay_client_async
 from duplexmock.net.serve import serve
 from duplexmock.play.reading import check_paths
 from duplexmock.pytest_plugin.keeping import keep_first, keep_last, locked, replace
-from duplexmock.pytest_plugin.marker import Asked, Unplayed, Upstream
+from duplexmock.pytest_plugin.marker import Asked, Upstream
 from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.run import Run
 from duplexmock.pytest_plugin.served import Served

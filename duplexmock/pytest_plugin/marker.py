@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,13 +19,11 @@ from duplexmock.errors import ScriptError
 
 if TYPE_CHECKING:
     from duplexmock.core.faults import Fault
+    from duplexmock.net.replay import Unplayed
     from duplexmock.schema.sources import Source
     from duplexmock.store.header import Expect
 
 NAME = "duplexmock"
-
-Unplayed = Literal["fail", "warn", "ignore"]
-"""What is done about sessions that a test did not play."""
 
 Upstream = str | int | Sequence[str] | Callable[..., Any]
 """The live server that a recording is made of (upstreams.py)."""
@@ -128,7 +126,8 @@ def _is_one_of(*words: str) -> tuple[Callable[[Any], bool], str]:
 
 
 _EXPECT = ("lanes", "order", "strict")
-"""Those of store/header.py, which a run that uses no fixture does not load."""
+_UNPLAYED = ("fail", "warn", "ignore")
+"""Those of store/header.py and net/replay.py, which a run that uses no fixture does not load."""
 
 _LIST = "a list of them, also where there is one"
 
@@ -138,7 +137,7 @@ _WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ignore": (_are_texts, _LIST),
     "bind": (_are_pairs, "a list of pairs: the field that is received, and the one that is sent with its value"),
     "speed": (_is_number, "a number"),
-    "unplayed": _is_one_of(*get_args(Unplayed)),
+    "unplayed": _is_one_of(*_UNPLAYED),
     "metadata": (_is_metadata, "a dict of texts: the key and its value"),
     "sessions": (_are_numbers, "a list of their numbers, also where there is one"),
     "methods": (_are_texts, _LIST),

@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from duplexmock.errors import ScriptError
-from duplexmock.pytest_plugin.marker import _EXPECT, Asked
+from duplexmock.net.replay import Unplayed
+from duplexmock.pytest_plugin.marker import _EXPECT, _UNPLAYED, Asked
 from duplexmock.store.header import Expect
 from tests.pytest_plugin.conftest import Project
 
@@ -157,8 +158,9 @@ def test_a_marker_that_makes_no_sense_is_told(project: Project, marker: str, tex
     assert "def duplex(" not in result.stdout.str()
 
 
-def test_the_words_of_expect_are_those_of_a_fixture() -> None:
+def test_the_words_that_are_known_are_those_of_a_replay() -> None:
     assert get_args(Expect) == _EXPECT
+    assert get_args(Unplayed) == _UNPLAYED
 
 
 def test_the_marker_is_listed_and_known(project: Project) -> None:
