@@ -135,6 +135,8 @@ class ScriptPlayer:
             return
         self._inbox.extend(zip(rows, range(entries, entries + len(rows)), strict=True))
         self._hear(now_ns)
+        if self.mismatch is not None:
+            return
         if self._inbox and not self._is_early_allowed:
             self._refuse(now_ns)
         elif self._is_open:
@@ -269,6 +271,7 @@ class ScriptPlayer:
         kind = row[0]
         seen: set[Node] = set()
         nodes = [node for node, _ in self._walk.places]
+        owed = {asked for _, owing in self._walk.places for asked, _, _ in owing}  # it is none of these answers
         what = row[3] if kind == _PEERS_MESSAGE[self.side] else event_of(row)
         if kind == _PEERS_MESSAGE[self.side] and row[2] & 1:
             what = self.language.codec.plain(row[3], row[2], self._encoding)
@@ -278,7 +281,10 @@ class ScriptPlayer:
                 continue
             seen.add(node)
             for move in node.hears.get(kind, ()):
-                if move.step.owes is not None or move.step.fits is None or move.step.fits(what):
+                if move.step.owes is not None:
+                    if move.step.owes not in owed:
+                        return True
+                elif move.step.fits is None or move.step.fits(what):
                     return True
             for move in node.says(self.side):
                 nodes += (move.rest, move.last)
@@ -361,8 +367,7 @@ class ScriptPlayer:
         return self._flush(self.mismatch.at_ns)
 
     def _stall(self) -> str:
-        own = [allowed.move_told(self._walk, move) for move in self._walk.moves() if move.step.side is self.side]
-        return allowed.stalled(self.side.other, verdict.duration(self._timeout_ns), self._walk, own[0] if own else "")
+        return allowed.stalled(self.side.other, verdict.duration(self._timeout_ns), self._walk)
 
     def _fail(
         self,

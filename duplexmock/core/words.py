@@ -188,7 +188,7 @@ def check_are_parts(parts: tuple[object, ...], method: str) -> None:
 def _code(given: object, kind: type[Code] | type[ErrorCode], what: str) -> int:
     if isinstance(given, str):
         try:
-            return int(kind[given])
+            return kind[given]
         except KeyError:
             names = ", ".join(each.name for each in kind)
             raise ScriptError(f"{what}({given!r}): there is no such code; there are {names}") from None
@@ -196,7 +196,7 @@ def _code(given: object, kind: type[Code] | type[ErrorCode], what: str) -> int:
     number = number[0] if isinstance(number, tuple) else number  # grpc.StatusCode's
     if type(number) is not int or number < 0:
         raise ScriptError(f"{what}({given!r}): a code is its name or its number")
-    return number
+    return kind(number) if any(number == each for each in kind) else number
 
 
 def _said(side: Side, said: Any) -> tuple[Said, ...]:
