@@ -15,6 +15,7 @@ from duplexmock.core.events import (
     Side,
     side_of,
 )
+from duplexmock.core.given import literal
 from duplexmock.core.matching import Difference, named, shown
 from duplexmock.core.node import Mark, Move
 from duplexmock.core.rows import RowKind
@@ -118,7 +119,8 @@ def lost(side: Side, reason: str, walk: Walk) -> str:
 def move_told(walk: Walk, move: Move) -> str:
     """Name what a move says."""
     if move.step.owes is not None:
-        return _cut(repr(walk.answer_to(move.step)))
+        answer = walk.answer_to(move.step)
+        return "its answer" if answer is None else _cut(literal(answer))
     name = move.step.name
     if move.step.kind in _MESSAGES:
         return _cut(name)

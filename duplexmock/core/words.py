@@ -141,7 +141,7 @@ def half_close() -> ClientHalfClose:
 
 
 def status(
-    code: str | int = "OK",
+    code: str | int | None = "OK",
     message: str = "",
     metadata: Mapping[str, str | bytes] | None = None,
     *,
@@ -149,8 +149,11 @@ def status(
 ) -> ServerTrailer:
     """The server ends the call: `status("NOT_FOUND", "no such room")`, and trailing metadata.
 
-    Where the server is the peer, its message and details are compared only if they are given here.
+    None for a code is an end without a status. Where the server is the peer, its message and details are compared only
+    if they are given here.
     """
+    if code is None:
+        return ServerTrailer(None, metadata_of(metadata))
     return ServerTrailer(Status(_code(code, Code, "status"), message, details), metadata_of(metadata))
 
 
@@ -215,13 +218,13 @@ def _event(side: Side, given: object) -> Said:
             raise ScriptError(f"server({_short(given)}): that is the client's to say")
         case ServerTrailer() | Reset() | ServerHeader() | ServerMessage() if side is Side.CLIENT:
             raise ScriptError(f"client({_short(given)}): that is the server's to say")
-        case ClientMessage(payload, 0) | ServerMessage(payload, 0):
+        case ClientMessage(payload, flags) | ServerMessage(payload, flags):
+            if flags:
+                raise ScriptError(f"{word}(…): a message is given without its compression")
             return payload
         case ClientHeader():
             return replace(given, method="")
         case ClientHalfClose() | Cancel() | ServerTrailer() | Reset() | ServerHeader():
-            return given
-        case ClientMessage() | ServerMessage():
             return given
         case _:
             return _pattern(given, word)

@@ -212,7 +212,7 @@ def test_a_half_close_while_messages_are_needed():
 
 def test_an_answer_that_is_not_what_the_function_makes():
     sentence = (
-        "ServerMessage #1 b'x', is not allowed here: after the server's initial metadata only b'a' may come from the "
+        "ServerMessage #1 b'x', is not allowed here: after the server's initial metadata only b\"a\" may come from the "
         "server (message: expected b'a', got b'x')."
     )
     book = played_by_client(turn(b"a", reply=echo))

@@ -74,6 +74,7 @@ def test_endings_are_events():
         (lambda: repeat(client(b"x"), 3, 2), "repeat(…, 3, 2): at least 3 times and at most 2 is never"),
         (lambda: repeat(client(b"x"), 0, 0), "repeat(…, 0, 0): what happens 0 times is left out"),
         (lambda: repeat(client(b"x"), -1), "repeat(…, -1, None): times are counted by whole numbers from 0"),
+        (lambda: client(ClientMessage(b"a", 1)), "client(…): a message is given without its compression"),
         (lambda: one_of(), "one_of(): there is nothing to choose from"),
         (
             lambda: optional(half_close()),
@@ -87,7 +88,7 @@ def test_endings_are_events():
             "cancel('LATER'): there is no such code; there are " + ", ".join(ErrorCode.__members__),
         ),
         (lambda: status("Ok"), "status('Ok'): there is no such code; there are " + ", ".join(Code.__members__)),
-        (lambda: status(None), "status(None): a code is its name or its number"),
+        (lambda: status(1.5), "status(1.5): a code is its name or its number"),
         (
             lambda: header({"X-Room": "1"}),
             "metadata {'X-Room': '1'}: metadata key 'X-Room': gRPC's keys are lower case",
