@@ -200,6 +200,14 @@ class Playbook:
             lanes, side, terms(lanes, side, **more), match, edges=edges, reached=self._reached.get, **given
         )
 
+    @classmethod
+    def of(cls, player: Any) -> Playbook:
+        """Return arrows for what plays one side in a Player's way."""
+        book = cls.__new__(cls)
+        book.player, book._side = player, player.side
+        book._steps, book._now_ns, book._happened, book._reached = [], 0, [], {}
+        return book
+
     def __rshift__(self, what: Any) -> Playbook:
         self._steps.append((Side.CLIENT, what))
         return self

@@ -15,6 +15,7 @@ from duplexmock.core.events import (
     Side,
     side_of,
 )
+from duplexmock.core.given import literal
 from duplexmock.core.matching import Difference, named, shown
 from duplexmock.core.node import Mark, Move
 from duplexmock.core.rows import RowKind
@@ -56,6 +57,18 @@ def awaited(walk: Walk, side: Side) -> str:
     return _or(_names(walk, side))
 
 
+def waiting(walk: Walk, side: Side) -> str:
+    """Name what a side would say next, now or behind what the other one says first; empty where it is through."""
+    nodes = [node for node, _ in walk.places]
+    for node in nodes:  # it grows by what the other side may say
+        names = [move_told(walk, move) for move in node.moves if move.step.side is side and move.mark in _OWN]
+        if names:
+            return names[0]
+        for move in node.moves[: _LOOKED_AT - len(nodes)]:
+            nodes += [left for left in (move.rest, move.last) if left not in nodes]
+    return ""
+
+
 def not_allowed(what: str, after: str, allowed: str, differences: Sequence[Difference] = ()) -> str:
     """Say that something came which may not; `what` names it, and `differences` are those to the one thing awaited."""
     told = f" ({'; '.join(map(str, differences[:_TOLD]))})" if differences else ""
@@ -86,10 +99,10 @@ def wrong_header(differences: Sequence[Difference]) -> str:
     return f"The call's metadata is not as the script has it: {'; '.join(map(str, differences[:_TOLD]))}."
 
 
-def stalled(side: Side, within: str, walk: Walk, waiting: str) -> str:
-    """Say that nothing came from a side; `waiting` is what the other one would say then."""
-    names = awaited(walk, side)
-    also = f"; {waiting} waits for that" if waiting else ""
+def stalled(side: Side, within: str, walk: Walk) -> str:
+    """Say that nothing came from a side, and what the other one would say then."""
+    names, then = awaited(walk, side), waiting(walk, side.other)
+    also = f"; the {side.other.name.lower()} waits for that, to say {then}" if then else ""
     if not names:
         return f"Nothing happened for {within}, and the script says nothing that could{also}."
     return f"Nothing came from the {side.name.lower()} within {within}: {names} was to come{also}."
@@ -106,7 +119,8 @@ def lost(side: Side, reason: str, walk: Walk) -> str:
 def move_told(walk: Walk, move: Move) -> str:
     """Name what a move says."""
     if move.step.owes is not None:
-        return _cut(repr(walk.answer_to(move.step)))
+        answer = walk.answer_to(move.step)
+        return "its answer" if answer is None else _cut(literal(answer))
     name = move.step.name
     if move.step.kind in _MESSAGES:
         return _cut(name)
@@ -130,6 +144,8 @@ def _cut(text: str) -> str:
 
 
 _TOLD = 3
+_OWN = (Mark.WRITTEN, Mark.STATUS, Mark.EVERY)
+_LOOKED_AT = 100
 _NAMED = 5
 """Alternatives that are named: more of them hide the sentence around them."""
 _SHOWN = 80

@@ -57,14 +57,23 @@ class Option(NamedTuple):
 class Term:
     """What is left of a script. Made by a Language, once for equal ones."""
 
-    __slots__ = ("args", "closed", "is_done", "kinds", "op", "options", "pause_ns")
+    __slots__ = ("args", "closed", "is_done", "kinds", "op", "options", "pause_branch", "pause_ns")
 
-    def __init__(self, op: str, args: tuple[Any, ...], is_done: bool, kinds: frozenset[int], pause_ns: int = 0) -> None:
+    def __init__(
+        self,
+        op: str,
+        args: tuple[Any, ...],
+        is_done: bool,
+        kinds: frozenset[int],
+        pause_ns: int = 0,
+        pause_branch: tuple[int, ...] = (),
+    ) -> None:
         self.op = op
         self.args = args
         self.is_done = is_done
         self.kinds = kinds
         self.pause_ns = pause_ns
+        self.pause_branch = pause_branch
         self.options: tuple[Option, ...] | None = None
         self.closed: Term | None = None
 
@@ -136,7 +145,13 @@ class Language:
                     yield self._onto(option, lambda left: self._then(left, behind))
                 if first.is_done:
                     for option in self.options(behind):
-                        yield option._replace(delay_ns=option.delay_ns + first.pause_ns)
+                        yield (
+                            option
+                            if not first.pause_ns
+                            else option._replace(
+                                delay_ns=option.delay_ns + first.pause_ns, branch=first.pause_branch or option.branch
+                            )
+                        )
             case "either", every:
                 for each in every:
                     yield from self.options(each)
@@ -182,11 +197,19 @@ class Language:
         last = rest if option.last is option.rest else more(option.last)
         return option._replace(rest=rest, last=last)
 
-    def _term(self, op: str, args: tuple[Any, ...], is_done: bool, kinds: frozenset[int], pause_ns: int = 0) -> Term:
+    def _term(
+        self,
+        op: str,
+        args: tuple[Any, ...],
+        is_done: bool,
+        kinds: frozenset[int],
+        pause_ns: int = 0,
+        pause_branch: tuple[int, ...] = (),
+    ) -> Term:
         key = (op, *args)
         term = self._made.get(key)
         if term is None:
-            term = self._made[key] = Term(op, args, is_done, kinds, pause_ns)
+            term = self._made[key] = Term(op, args, is_done, kinds, pause_ns, pause_branch)
         return term
 
     def _one(self, step: Step) -> Term:
@@ -209,9 +232,8 @@ class Language:
         if behind is self.nothing:
             return first
         is_done = first.is_done and behind.is_done
-        return self._term(
-            "then", (first, behind), is_done, first.kinds | behind.kinds, first.pause_ns + behind.pause_ns
-        )
+        pause_ns, branch = first.pause_ns + behind.pause_ns, first.pause_branch or behind.pause_branch
+        return self._term("then", (first, behind), is_done, first.kinds | behind.kinds, pause_ns, branch)
 
     def _either(self, every: Sequence[Term]) -> Term:
         left = tuple(dict.fromkeys(term for term in every if term is not self.never))
@@ -227,8 +249,11 @@ class Language:
             return right
         if right is self.nothing:
             return left
+        kinds = left.kinds | right.kinds
         pause_ns = max(left.pause_ns, right.pause_ns)
-        return self._term("both", (left, right), left.is_done and right.is_done, left.kinds | right.kinds, pause_ns)
+        side, longer = (0, left) if left.pause_ns == pause_ns else (1, right)
+        branch = (side, *longer.pause_branch) if pause_ns else ()
+        return self._term("both", (left, right), left.is_done and right.is_done, kinds, pause_ns, branch)
 
     def _repeat(self, part: Term, least: int, most: int | None, has_begun: bool = False) -> Term:
         if most == 0 or part is self.nothing:

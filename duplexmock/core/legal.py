@@ -63,10 +63,11 @@ def _walk(method: str, part: Part, states: _States) -> _States:
             return _walk_line(method, inner, states)
         case written.AnyOrder(inner):
             # Whatever the others have said may have been said before.
-            reached = states
-            for _ in range(2):
-                for branch in inner:
-                    reached = reached | _walk(method, branch, reached)
+            for place, branch in enumerate(inner):
+                reached = states
+                for other in inner[:place] + inner[place + 1 :]:
+                    reached = reached | _walk(method, other, reached)
+                _walk(method, branch, reached)
             return _walk_line(method, inner, states)
         case written.Repeat(inner, least, most):
             once = _walk(method, inner, states)

@@ -6,8 +6,8 @@ all has happened.
 
 **Whose turn is it?** Where both sides could go on, and one would take from the other what it may say, who is written
 first goes first, and the other waits: until it is done, or cannot come any more because of a half-close. A wait that is
-written (`after`) is no such wait. A round of `every`, and a further one of a `repeat` without a most whose end is not
-its own side's to say, hold nothing up.
+written (`after`), and longer than the other's, is not added to. A round of `every`, and a further one of a `repeat`
+without a most whose end is not its own side's to say, hold nothing up.
 """
 
 from __future__ import annotations
@@ -109,21 +109,15 @@ class Node:
         """Return what a side would say here, the first by preference."""
         return self.client_says if side is Side.CLIENT else self.server_says
 
-    def cuts(self, move: Move, other: Move) -> bool:
-        """Tell whether after one move the other cannot come."""
-        return all(each.step is not other.step for node in {move.rest, move.last} for each in node.moves)
-
     def _says(self, side: Side) -> tuple[Move, ...]:
-        every = self.moves
         own = [
             move
-            for place, move in enumerate(every)
+            for place, move in enumerate(self.moves)
             if move.step.side is side
             and move.mark is not Mark.HEADER
             and not (move.mark is Mark.HALF_CLOSE and self._may_say_more)
-            and (move.delay_ns or not any(self._holds(other) and self.cuts(move, other) for other in every[:place]
-                                          if other.step.side is not side))
-        ]  # fmt: skip
+            and not any(self._holds(other) and self._is_held(move, other) for other in self.moves[:place])
+        ]
         if all(move.mark is Mark.AGAIN for move in own):
             return ()
         return tuple(sorted(own, key=lambda move: move.mark))
@@ -131,20 +125,36 @@ class Node:
     @cached_property
     def _may_say_more(self) -> bool:
         """Tell whether the client waits with a half-close that is not written: it cancels, or may say more later."""
-        kinds = self.term.kinds
-        return _CANCEL in kinds or (
-            _CLIENT_MESSAGE in kinds
-            and any(move.step.side is Side.SERVER and move.mark is Mark.WRITTEN for move in self.moves)
+        if _CANCEL in self.term.kinds:
+            return True
+        return _CLIENT_MESSAGE in self.term.kinds and any(
+            move.step.side is Side.SERVER
+            and move.mark is Mark.WRITTEN
+            and not any(self._is_held(move, other) for other in self.moves[:place])
+            for place, move in enumerate(self.moves)
+        )
+
+    def _is_held(self, move: Move, other: Move) -> bool:
+        """Tell whether a move and an earlier one of the other side exclude each other, and it does not wait longer."""
+        return (
+            other.step.side is not move.step.side
+            and move.delay_ns <= other.delay_ns
+            and other.mark is not Mark.HEADER
+            and not (leads_to(move, other.step) and leads_to(other, move.step))
         )
 
     def _holds(self, move: Move) -> bool:
         """Tell whether this side's move holds up what the other side could say instead."""
-        if move.mark is Mark.AGAIN:
-            return any(
-                other.step.side is move.step.side and other.mark not in (Mark.AGAIN, Mark.EVERY, Mark.HEADER)
-                for other in self.moves
-            )
-        return move.mark is Mark.WRITTEN
+        if move.mark is not Mark.AGAIN:
+            return move.mark is Mark.WRITTEN
+        first = next(other for other in self.moves if other.mark is Mark.AGAIN)
+        return first.step.side is move.step.side and any(
+            other.step.side is move.step.side
+            and other.mark not in (Mark.AGAIN, Mark.EVERY, Mark.HEADER)
+            and not (other.mark is Mark.HALF_CLOSE and self._may_say_more)
+            and not any(each.mark is Mark.WRITTEN and self._is_held(other, each) for each in self.moves[:place])
+            for place, other in enumerate(self.moves)
+        )
 
     def _written(self) -> Iterator[Move]:
         node = self._language.node
@@ -177,7 +187,12 @@ class Node:
                 yield Move(language.half_close_step, node, node, 0, Mark.HALF_CLOSE)
         if client is LaneState.HALF_CLOSED and term.is_done:
             node = language.node(language.nothing, client, LaneState.ENDED)
-            yield Move(language.status_step, node, node, term.pause_ns, Mark.STATUS)
+            yield Move(language.status_step, node, node, term.pause_ns, Mark.STATUS, term.pause_branch)
+
+
+def leads_to(move: Move, step: Step) -> bool:
+    """Tell whether a step may come next after a move."""
+    return any(each.step is step for node in {move.rest, move.last} for each in node.moves)
 
 
 _CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)

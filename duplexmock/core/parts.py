@@ -6,10 +6,8 @@ from duplexmock.core.events import (
     Cancel,
     ClientHalfClose,
     ClientHeader,
-    ClientMessage,
     Reset,
     ServerHeader,
-    ServerMessage,
     ServerTrailer,
     Side,
 )
@@ -103,7 +101,7 @@ class Header:
 
 
 Ending = ClientHalfClose | Cancel | ServerTrailer | Reset
-Said = Pattern | ClientHeader | ServerHeader | Ending | ClientMessage | ServerMessage
+Said = Pattern | ClientHeader | ServerHeader | Ending
 Part = Line | Turn | Sequence | AnyOrder | Repeat | Every | After | Pause | Optional | OneOf
 PARTS = (Line, Turn, Sequence, AnyOrder, Repeat, Every, After, Pause, Optional, OneOf)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from duplexmock.core import allowed, verdict
 from duplexmock.core.connection import Connection
@@ -31,7 +31,7 @@ from duplexmock.core.language import Language
 from duplexmock.core.matching import Difference, match_metadata
 from duplexmock.core.metadata import GRPC_ANSWER, GRPC_REQUEST, Metadata
 from duplexmock.core.moves import Do, Done, Send, Wait
-from duplexmock.core.node import Move, Node
+from duplexmock.core.node import Mark, Move, Node, leads_to
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.rows import Row, RowKind, event_of
 from duplexmock.core.status import Code, ErrorCode, Status
@@ -43,6 +43,8 @@ Choose = Callable[[Sequence[Move]], int]
 """Chooses what our side says where the script lets it choose: an index into these, the first by preference."""
 
 Expect = Literal["lanes", "order"]
+
+_Timer = tuple[Step, tuple[int, ...]]
 
 NEVER_NS = 1 << 62
 """A timeout that does not come."""
@@ -133,6 +135,8 @@ class ScriptPlayer:
             return
         self._inbox.extend(zip(rows, range(entries, entries + len(rows)), strict=True))
         self._hear(now_ns)
+        if self.mismatch is not None:
+            return
         if self._inbox and not self._is_early_allowed:
             self._refuse(now_ns)
         elif self._is_open:
@@ -267,6 +271,7 @@ class ScriptPlayer:
         kind = row[0]
         seen: set[Node] = set()
         nodes = [node for node, _ in self._walk.places]
+        owed = {asked for _, owing in self._walk.places for asked, _, _ in owing}  # it is none of these answers
         what = row[3] if kind == _PEERS_MESSAGE[self.side] else event_of(row)
         if kind == _PEERS_MESSAGE[self.side] and row[2] & 1:
             what = self.language.codec.plain(row[3], row[2], self._encoding)
@@ -276,7 +281,10 @@ class ScriptPlayer:
                 continue
             seen.add(node)
             for move in node.hears.get(kind, ()):
-                if move.step.owes is not None or move.step.fits is None or move.step.fits(what):
+                if move.step.owes is not None:
+                    if move.step.owes not in owed:
+                        return True
+                elif move.step.fits is None or move.step.fits(what):
                     return True
             for move in node.says(self.side):
                 nodes += (move.rest, move.last)
@@ -295,22 +303,22 @@ class ScriptPlayer:
     def _say(self, now_ns: int) -> bool:
         """Say the next event of ours, if there is one whose time has come; tell whether there was."""
         walk = self._walk
-        node = walk.node
-        moves = node.client_says if self.side is Side.CLIENT else node.server_says
+        place, moves = walk.says(self.side)
         if not moves or self._is_said:
             return False
+        node = place[0]
         move = moves[0]
         if len(moves) > 1:
             move = self._pick(node, moves)
         if node.waits(self.side):
-            found = self._timers.ready(node, moves, move, now_ns)
+            found = self._timers.ready(moves, move, now_ns)
             if found is None:
                 return False
             move = found
-        event = walk.event(move)
+        event = walk.event(place, move)
         if move.opens:
             self._unsaid.append(_ANSWER)
-        walk.say(move, event)
+        walk.say(place, move, event)
         self._picked = None
         if self._timers.since:
             self._timers.took((move,), said=move)
@@ -330,11 +338,10 @@ class ScriptPlayer:
 
     def _due_ns(self) -> int | None:
         """Return when our next event is due, where only its time is missing."""
-        node = self._walk.node
-        moves = node.says(self.side)
+        (node, _), moves = self._walk.says(self.side)
         if not moves:
             return None
-        return self._timers.due_ns(node, moves, self._pick(node, moves) if len(moves) > 1 else moves[0])
+        return self._timers.due_ns(moves, self._pick(node, moves) if len(moves) > 1 else moves[0])
 
     def _flush(self, now_ns: int) -> Send:
         steps = tuple([LaneStep(event) for event in self._unsaid])
@@ -354,15 +361,13 @@ class ScriptPlayer:
         if self.side is Side.CLIENT:
             self._unsaid.append(Cancel(ErrorCode.CANCEL))
         else:
-            is_first = self._walk.node.server.value == "idle"
             status = Status(Code.FAILED_PRECONDITION, self.mismatch.sentence)
-            self._unsaid.append(ServerTrailer(status, GRPC_ANSWER if is_first else Metadata()))
+            self._unsaid.append(ServerTrailer(status, Metadata() if self._walk.is_answered else GRPC_ANSWER))
         self._is_said = True
         return self._flush(self.mismatch.at_ns)
 
     def _stall(self) -> str:
-        own = [allowed.move_told(self._walk, move) for move in self._walk.moves() if move.step.side is self.side]
-        return allowed.stalled(self.side.other, verdict.duration(self._timeout_ns), self._walk, own[0] if own else "")
+        return allowed.stalled(self.side.other, verdict.duration(self._timeout_ns), self._walk)
 
     def _fail(
         self,
@@ -385,55 +390,56 @@ class ScriptPlayer:
         )
 
 
-class _Pending(NamedTuple):
-    """Since when a step of ours could have been said, and from which branch of the script it is."""
-
-    since_ns: int
-    branch: tuple[int, ...]
-
-
 class _Timers:
-    """Since when our steps that wait for their time could have been said."""
+    """Since when our moves that wait for their time could have been said, by their steps and branches.
+
+    A step may be that of several moves: of this round, and of the next one.
+    """
 
     __slots__ = ("_dues", "since")
 
     def __init__(self) -> None:
-        self.since: dict[Step, _Pending] = {}
+        self.since: dict[_Timer, int] = {}
         self._dues: dict[Step, int] = {}
 
     def took(self, moves: Sequence[Move], said: Move | None = None) -> None:
         """Forget those that what has happened comes before: they begin to wait anew. A period goes on from its due."""
-        if said is not None and said.delay_ns and said.step in self.since:
-            self._dues[said.step] = self.since[said.step].since_ns + said.delay_ns
+        if said is not None and (said.step, said.branch) in self.since:
+            self._dues[said.step] = self._due(said)
         self.since = {
-            step: pending
-            for step, pending in self.since.items()
-            if all(_is_apart(pending.branch, move.branch) for move in moves)
+            timer: since_ns
+            for timer, since_ns in self.since.items()
+            if any(
+                timer[0] is not move.step and (move.mark is Mark.EVERY or _is_apart(timer[1], move.branch))
+                for move in moves
+            )
         }
 
-    def ready(self, node: Node, moves: Sequence[Move], picked: Move, now_ns: int) -> Move | None:
+    def ready(self, moves: Sequence[Move], picked: Move, now_ns: int) -> Move | None:
         """Return what is to be said now: the one that was picked, or what may be said while it waits."""
-        since: dict[Step, _Pending] = {}
+        since: dict[_Timer, int] = {}
         for move in moves:
             if move.delay_ns:
-                begun_ns = self._dues.pop(move.step, now_ns)
-                since[move.step] = self.since.get(move.step) or _Pending(begun_ns, move.branch)
+                timer = move.step, move.branch
+                since[timer] = self.since.get(timer, self._dues.get(move.step, now_ns))
+        self._dues.clear()
         self.since = since
         if self._due(picked) <= now_ns:
             return picked
-        for move in moves:
-            if self._due(move) <= now_ns and not node.cuts(move, picked):
-                return move
-        return None
+        return next((move for move in _meanwhile(moves, picked) if self._due(move) <= now_ns), None)
 
-    def due_ns(self, node: Node, moves: Sequence[Move], picked: Move) -> int | None:
+    def due_ns(self, moves: Sequence[Move], picked: Move) -> int | None:
         """Return when `ready` returns one, None where none waits."""
-        dues = [self._due(move) for move in moves if move is picked or not node.cuts(move, picked)]
-        return min(dues) if self.since else None
+        return min(map(self._due, (picked, *_meanwhile(moves, picked)))) if self.since else None
 
     def _due(self, move: Move) -> int:
-        pending = self.since.get(move.step)
-        return 0 if pending is None else pending.since_ns + move.delay_ns
+        since_ns = self.since.get((move.step, move.branch))
+        return 0 if since_ns is None else since_ns + move.delay_ns
+
+
+def _meanwhile(moves: Sequence[Move], picked: Move) -> list[Move]:
+    """Return what may be said while the one that was picked waits."""
+    return [move for move in moves if move.mark is not Mark.AGAIN and leads_to(move, picked.step)]
 
 
 def _is_apart(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -16,10 +16,8 @@ from duplexmock.core.events import (
     Cancel,
     ClientHalfClose,
     ClientHeader,
-    ClientMessage,
     Reset,
     ServerHeader,
-    ServerMessage,
     ServerTrailer,
 )
 from duplexmock.core.given import Anything, Fields, Like, Protobuf, function_name, literal, told
@@ -46,13 +44,16 @@ def script_source(method: str, parts: Sequence[Part], more: Sequence[str] = ()) 
     return f"Script(\n{''.join(f'{_INDENT}{each},{chr(10)}' for each in arguments)})"
 
 
-def names_used(parts: Iterable[Part]) -> list[str]:
-    """Return the public names that a script is written with, Script first."""
-    used = {"Script"}
-    for word in _WORDS:
-        if any(f"{word}(" in part_text(part) or word == "anything" in part_text(part) for part in parts):
-            used.add(word)
-    return ["Script", *sorted(used - {"Script"})]
+def imports(parts: Iterable[Part]) -> str:
+    """Return the line, or lines, that import the public names which scripts of these parts are written with."""
+    texts = [part_text(part) for part in parts]
+    names = ["Script", *(word for word in _WORDS if any(f"{word}(" in text for text in texts))]
+    if any("anything" in text for text in texts):
+        names.append("anything")
+    line = f"from duplexmock import {', '.join(sorted(names))}\n"
+    if len(line) <= _WIDTH:
+        return line
+    return f"from duplexmock import (\n{''.join(f'{_INDENT}{name},{chr(10)}' for name in sorted(names))})\n"
 
 
 def part_text(part: Part) -> str:
@@ -78,8 +79,8 @@ def said_text(said: Said) -> str:
             return _status_text(status, metadata)
         case ClientHeader(_, metadata) | ServerHeader(metadata):
             return f"header({_metadata_text(metadata)})"
-        case ServerTrailer() | ClientMessage() | ServerMessage():
-            return repr(said)
+        case ServerTrailer(metadata=metadata):
+            return f'status(None, "", {_metadata_text(metadata)})' if metadata.pairs else "status(None)"
         case _:
             return told(said)
 
@@ -191,7 +192,6 @@ def _check_has_name(function: Any) -> None:
 _WORDS = (
     "after",
     "any_order",
-    "anything",
     "cancel",
     "client",
     "every",

@@ -1,7 +1,8 @@
 """A Walk through a script: what has happened on one call, as the places where the script may be then.
 
 There is mostly one place: a node of the Language, and the answers that are owed there. There are more where what came
-fits several steps; what comes next tells which of them it was.
+fits several steps; what comes next tells which of them it was. Where it was we who said it, we know which one we meant:
+we go on there alone, and hear what fits any of them.
 """
 
 from __future__ import annotations
@@ -26,16 +27,27 @@ Place = tuple[Node, Owed]
 class Walk:
     """Goes through a script, from behind the client's header."""
 
-    __slots__ = ("_language", "places")
+    __slots__ = ("_language", "_meant", "places")
 
     def __init__(self, language: Language) -> None:
         self._language = language
         self.places: tuple[Place, ...] = ((language.start, ()),)
+        self._meant = 1  # so many of the places, from the first on, are those where we may be, as far as we know
+
+    def says(self, side: Side) -> tuple[Place, Sequence[Move]]:
+        """Return the first place where a side has something to say, and what; the first place where it has nothing."""
+        places = self.places
+        moves = places[0][0].says(side)
+        if not moves and self._meant > 1:
+            for place in places[: self._meant]:
+                if moves := place[0].says(side):
+                    return place, moves
+        return places[0], moves
 
     @property
-    def node(self) -> Node:
-        """Return where it is, by the first of the ways in which that can be told."""
-        return self.places[0][0]
+    def is_answered(self) -> bool:
+        """Tell whether the server has said its header."""
+        return self.places[0][0].server is not _IDLE
 
     @property
     def is_over(self) -> bool:
@@ -57,21 +69,25 @@ class Walk:
                     return ()
                 self.places = (left,)
                 return moves
+        meant = 0
         taken: list[Move] = []
         found: dict[Place, None] = {}
-        for node, owed in places:
+        for position, (node, owed) in enumerate(places):
             for move in node.hears.get(kind, ()):
                 left = self._left(move, owed, what)
                 if left is not None:
                     found[left] = None
                     taken.append(move)
+            if position < self._meant:
+                meant = len(found)
         if found:
             self.places = tuple(found)[:_KEPT]
+            self._meant = min(meant, _KEPT) or len(self.places)
         return taken
 
-    def event(self, move: Move) -> Event:
-        """Return what is said for a move of the first place."""
-        node, owed = self.places[0]
+    def event(self, place: Place, move: Move) -> Event:
+        """Return what is said for a move of a place."""
+        node, owed = place
         step = move.step
         if step.owes is not None:
             _, answers, said = _of(step.owes, owed)
@@ -82,22 +98,24 @@ class Walk:
             return ServerTrailer(event.status, Metadata((*GRPC_ANSWER.pairs, *event.metadata.pairs)))
         return event
 
-    def say(self, move: Move, event: Event) -> None:
-        """Take what we have said for a move of the first place, and all else that it may have been."""
+    def say(self, place: Place, move: Move, event: Event) -> None:
+        """Take what we have said for a move of a place, and all else that it may have been."""
         what = event.payload if isinstance(event, ClientMessage | ServerMessage) else event
-        (node, owed), *others = self.places
+        node, owed = place
         left = self._left(move, owed, what)
         assert left is not None, f"{move.step} does not fit its own example"
-        if not others and len(node.hears[move.step.kind]) == 1:
+        if len(self.places) == 1 and len(node.hears[move.step.kind]) == 1:
             self.places = (left,)
             return
-        found = {left: None}
-        for place in self.places:
-            for other in place[0].hears.get(move.step.kind, ()):
-                may_be = None if other is move else self._left(other, place[1], what)
-                if may_be is not None:
-                    found[may_be] = None
-        self.places = tuple(found)[:_KEPT]
+        meant: dict[Place, None] = {left: None}
+        others: dict[Place, None] = {}
+        for position, each in enumerate(self.places):
+            fitting = (self._left(other, each[1], what) for other in each[0].hears.get(move.step.kind, ()))
+            for number, may_be in enumerate(filter(None, fitting)):
+                is_meant = position < self._meant and each is not place and not number
+                (meant if is_meant else others)[may_be] = None
+        self.places = (*meant, *(each for each in others if each not in meant))[:_KEPT]
+        self._meant = min(len(meant), _KEPT)
 
     def moves(self) -> Iterator[Move]:
         """Yield all that may come next, each once."""

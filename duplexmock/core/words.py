@@ -141,7 +141,7 @@ def half_close() -> ClientHalfClose:
 
 
 def status(
-    code: str | int = "OK",
+    code: str | int | None = "OK",
     message: str = "",
     metadata: Mapping[str, str | bytes] | None = None,
     *,
@@ -149,8 +149,11 @@ def status(
 ) -> ServerTrailer:
     """The server ends the call: `status("NOT_FOUND", "no such room")`, and trailing metadata.
 
-    Where the server is the peer, its message and details are compared only if they are given here.
+    None for a code is an end without a status. Where the server is the peer, its message and details are compared only
+    if they are given here.
     """
+    if code is None:
+        return ServerTrailer(None, metadata_of(metadata))
     return ServerTrailer(Status(_code(code, Code, "status"), message, details), metadata_of(metadata))
 
 
@@ -188,7 +191,7 @@ def check_are_parts(parts: tuple[object, ...], method: str) -> None:
 def _code(given: object, kind: type[Code] | type[ErrorCode], what: str) -> int:
     if isinstance(given, str):
         try:
-            return int(kind[given])
+            return kind[given]
         except KeyError:
             names = ", ".join(each.name for each in kind)
             raise ScriptError(f"{what}({given!r}): there is no such code; there are {names}") from None
@@ -196,7 +199,7 @@ def _code(given: object, kind: type[Code] | type[ErrorCode], what: str) -> int:
     number = number[0] if isinstance(number, tuple) else number  # grpc.StatusCode's
     if type(number) is not int or number < 0:
         raise ScriptError(f"{what}({given!r}): a code is its name or its number")
-    return number
+    return kind(number) if any(number == each for each in kind) else number
 
 
 def _said(side: Side, said: Any) -> tuple[Said, ...]:
@@ -215,13 +218,13 @@ def _event(side: Side, given: object) -> Said:
             raise ScriptError(f"server({_short(given)}): that is the client's to say")
         case ServerTrailer() | Reset() | ServerHeader() | ServerMessage() if side is Side.CLIENT:
             raise ScriptError(f"client({_short(given)}): that is the server's to say")
-        case ClientMessage(payload, 0) | ServerMessage(payload, 0):
+        case ClientMessage(payload, flags) | ServerMessage(payload, flags):
+            if flags:
+                raise ScriptError(f"{word}(…): a message is given without its compression")
             return payload
         case ClientHeader():
             return replace(given, method="")
         case ClientHalfClose() | Cancel() | ServerTrailer() | Reset() | ServerHeader():
-            return given
-        case ClientMessage() | ServerMessage():
             return given
         case _:
             return _pattern(given, word)

@@ -11,9 +11,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from duplexmock.core.events import (
+    ClientHalfClose,
     ClientHeader,
     ClientMessage,
-    Event,
     ServerHeader,
     ServerMessage,
     ServerTrailer,
@@ -37,7 +37,7 @@ def parts_of(session: Session, descriptors: Descriptors | None) -> tuple[Part, .
     parts = []
     for side, said in groupby(_said(session, descriptors), key=lambda each: each[0]):
         parts.append((client if side is Side.CLIENT else server)(*(each for _, each in said)))
-    return tuple(parts)
+    return tuple(parts) or (client(Header()),)
 
 
 def _said(session: Session, descriptors: Descriptors | None) -> Iterator[tuple[Side, object]]:
@@ -63,12 +63,13 @@ def _said(session: Session, descriptors: Descriptors | None) -> Iterator[tuple[S
                 yield side, _message(session.method, side, event, encodings[side], descriptors)
             case ServerTrailer(known, metadata):
                 is_over = True
+                pairs: Any = _meant(metadata)
                 if known is None:
-                    yield side, ServerTrailer(None, Metadata(_meant(metadata)))
+                    yield side, status(None, "", pairs)
                 else:
-                    yield side, status(known.code, known.message, _pairs(metadata), details=known.details)
+                    yield side, status(known.code, known.message, pairs, details=known.details)
             case _:
-                is_over = not _is_half_close(event)
+                is_over = not isinstance(event, ClientHalfClose)
                 yield side, event
 
 
@@ -78,7 +79,7 @@ def _message(
     try:
         payload = plain(event.payload, event.flags, used)
     except ProtocolError:
-        return event
+        return event.payload
     kind = descriptors.type_sent(method, side) if descriptors is not None else None
     if kind is None:
         return payload
@@ -114,11 +115,3 @@ def _value(value: Any) -> Any:
 
 def _meant(metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
     return tuple(pair for pair in metadata if pair[0] not in TRANSPORT_KEYS)
-
-
-def _pairs(metadata: Metadata) -> Any:
-    return _meant(metadata) or None
-
-
-def _is_half_close(event: Event) -> bool:
-    return type(event).__name__ == "ClientHalfClose"

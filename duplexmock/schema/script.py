@@ -26,10 +26,11 @@ from duplexmock.core.language import Language
 from duplexmock.core.legal import check_method, check_parts
 from duplexmock.core.monitor import monitor
 from duplexmock.core.parts import Part
-from duplexmock.core.source import names_used, said_text, script_source, script_text
+from duplexmock.core.source import imports, said_text, script_source, script_text
 from duplexmock.core.steps import PlainCodec
 from duplexmock.core.words import check_are_parts, client, server
 from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.schema.payload import plain
 
 if TYPE_CHECKING:
     from duplexmock.core.outcome import Mismatch
@@ -96,11 +97,7 @@ class Script:
 
     def module(self, name: str = "script") -> str:
         """Return the source of a module that makes it and calls it `name`."""
-        names = ", ".join(names_used(self.parts))
-        line = f"from duplexmock import {names}\n"
-        if len(line) > _WIDTH:
-            line = f"from duplexmock import (\n{''.join(f'    {each},{chr(10)}' for each in names.split(', '))})\n"
-        return f"{line}\n{name} = {self.source()}\n"
+        return f"{imports(self.parts)}\n{name} = {self.source()}\n"
 
     @classmethod
     def of(cls, session: Session, descriptors: Source | None = None) -> Script:
@@ -143,7 +140,7 @@ class Script:
         own = self.descriptors if self.descriptors is not None else descriptors
         if own is None and not any(isinstance(each, Fields | Protobuf) for each in _messages(self.parts)):
             # Functions may still return dicts; then they are told that descriptors are missing.
-            return Language(self.method, self.parts, PlainCodec())
+            return Language(self.method, self.parts, PlainCodec(plain))
         from duplexmock.schema.messages import Messages
 
         known = _read(own)
@@ -206,6 +203,3 @@ def _whole(said: Sequence[object]) -> Iterator[object]:
             yield from (each.match, each.example)
         else:
             yield each
-
-
-_WIDTH = 100
