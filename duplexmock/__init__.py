@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # type checkers take it for that of typing, which takes longe
 
     from duplexmock.core.outcome import Mismatch as Mismatch
     from duplexmock.core.outcome import Outcome as Outcome
+    from duplexmock.core.schedule import Schedule as Schedule
     from duplexmock.core.session import Session as Session
     from duplexmock.errors import DuplexmockError as DuplexmockError
     from duplexmock.errors import FixtureError as FixtureError
@@ -32,9 +33,12 @@ if TYPE_CHECKING:  # type checkers take it for that of typing, which takes longe
     from duplexmock.net.replay import replay_client as replay_client
     from duplexmock.net.replay import replay_client_async as replay_client_async
     from duplexmock.schema.descriptors import Descriptors as Descriptors
+    from duplexmock.sim.bounds import Bounds as Bounds
+    from duplexmock.sim.simulation import simulate as simulate
     from duplexmock.store.fixture import Fixture as Fixture
 
 _HOMES = {
+    "Bounds": "sim.bounds",
     "Descriptors": "schema.descriptors",
     "DuplexmockError": "errors",
     "Fixture": "store.fixture",
@@ -44,6 +48,7 @@ _HOMES = {
     "MismatchError": "errors",
     "Outcome": "core.outcome",
     "ProtocolError": "errors",
+    "Schedule": "core.schedule",
     "ScriptError": "errors",
     "Session": "core.session",
     "learn_client": "learn.learning",
@@ -52,6 +57,7 @@ _HOMES = {
     "replay": "net.replay",
     "replay_client": "net.replay",
     "replay_client_async": "net.replay",
+    "simulate": "sim.simulation",
 }
 """Where each public name lives."""
 

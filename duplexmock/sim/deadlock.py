@@ -1,0 +1,98 @@
+"""Who waits for what: a deadlock is exact here, because nothing but the program can make it go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sysconfig
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from duplexmock.errors import MismatchError
+
+if TYPE_CHECKING:
+    from duplexmock.sim.lanes import Line
+    from duplexmock.sim.loop import VirtualLoop
+    from duplexmock.sim.task import SimTask
+
+
+class Deadlock(MismatchError):
+    """Nothing is under way, no timer is set, and every task waits; `waiting` has a line for each."""
+
+    def __init__(self, waiting: Sequence[str]) -> None:
+        self.waiting = tuple(waiting)
+        super().__init__("\n".join(("deadlock: nothing is under way, and every task waits", *waiting)))
+
+
+def waiting_lines(loop: VirtualLoop, lines: Sequence[Line]) -> list[str]:
+    """Return a line for each task that is not done: its name, what it waits for, and at which line of whose code."""
+    return [waiting_line(task, lines) for task in loop.open_tasks()]
+
+
+def waiting_line(task: SimTask, lines: Sequence[Line]) -> str:
+    """Say what a task waits for, and where."""
+    future = getattr(task, "_fut_waiter", None)
+    frames = list(_frames(task.get_coro()))
+    of_user = [frame for frame in frames if not _is_library(frame)]
+    where = _place((of_user or frames)[-1]) if frames else "nowhere"
+    return f"  {task.get_name()} waits for {_what(future, lines, frames)}   at {where}"
+
+
+def _what(future: Any, lines: Sequence[Line], frames: Sequence[FrameType]) -> str:
+    for line in lines:
+        of_call = f"of call {line.number} ({line.method})"
+        if future is None:
+            break
+        if future is line.server_lane.reader:
+            return f"the server's next event {of_call}"
+        if future is line.client_lane.reader:
+            return f"the client's next event {of_call}"
+        if future is line.server_lane.writer:
+            return f"room for its write to the client {of_call}"
+        if future is line.client_lane.writer:
+            return f"room for its write to the server {of_call}"
+        if future in line.client._waiting_for_status:
+            return f"the status {of_call}"
+        if future in line.client._waiting_for_header:
+            return f"the ServerHeader {of_call}"
+    if isinstance(future, asyncio.Task):
+        return f"the end of {future.get_name()}"
+    inner = frames[-1] if frames else None
+    if inner is not None and _is_library(inner):
+        return getattr(inner.f_code, "co_qualname", inner.f_code.co_name)
+    return "a future that nobody has completed"
+
+
+def _frames(coro: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine that waits, the outermost first."""
+    seen = 0
+    while coro is not None and seen < _DEEPEST:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None) or getattr(coro, "gi_frame", None)
+        if isinstance(frame, FrameType):
+            yield frame
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
+        seen += 1
+
+
+def _is_library(frame: FrameType) -> bool:
+    path = frame.f_code.co_filename
+    return path.startswith(_LIBRARIES) or path.startswith("<")
+
+
+def _place(frame: FrameType) -> str:
+    path = frame.f_code.co_filename
+    near = os.path.relpath(path)
+    shown = path if near.startswith("..") else near
+    return f"{shown}:{frame.f_lineno} in {getattr(frame.f_code, 'co_qualname', frame.f_code.co_name)}"
+
+
+_LIBRARIES = (
+    os.path.join(sysconfig.get_paths()["stdlib"], "asyncio"),
+    os.path.join(sysconfig.get_paths()["stdlib"], "contextlib"),
+    os.path.dirname(grpc.__file__) + os.sep,
+    os.path.dirname(__file__) + os.sep,
+)
+_DEEPEST = 100

@@ -1,0 +1,317 @@
+"""The two lanes of a simulated call, and what gRPC's C core does at their ends.
+
+A lane carries items, (kind of row, what), in parcels: what was said in one go arrives in one go (a unary request is one
+parcel, and so are a first message and the ServerHeader before it). Of grpcio's core it has these habits, each seen in
+grpcio 1.85 over loopback:
+
+- one read and one write of a lane at a time: a second read ends at once as though at the end of the lane, and a second
+  write fails, whatever became of the first. A read that was given up goes on in the core, and swallows a message.
+- a write returns when it is under way, not when it has arrived; with a window, when there is room.
+- the status is known when all messages before it have been read; writes fail from the moment it has arrived.
+- a call that is over by a cancel, a deadline or a reset forgets what had arrived and was not read.
+"""
+
+from __future__ import annotations
+
+import types
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from grpc._cython.cygrpc import ExecuteBatchError
+
+from duplexmock.core.events import Side
+from duplexmock.core.rows import RowKind
+from duplexmock.core.schedule import Kind, Step
+from duplexmock.sim.log import Point
+from duplexmock.sim.parts import TrailerParts
+
+if TYPE_CHECKING:
+    from duplexmock.sim.client import ClientEnd
+    from duplexmock.sim.engine import Engine
+    from duplexmock.sim.server import ServerEnd
+
+Item = tuple[int, Any]
+Parcel = tuple[Item, ...]
+
+
+class Lane:
+    """One direction of a call: what is under way, what has arrived, and who waits at either end."""
+
+    __slots__ = (
+        "accept_step",
+        "deliver_step",
+        "engine",
+        "has_ended",
+        "held",
+        "inbox",
+        "is_closed",
+        "is_dead",
+        "message_kind",
+        "number",
+        "reader",
+        "sink",
+        "unread",
+        "writer",
+    )
+
+    def __init__(self, engine: Engine, number: int, side: Side, sink: Callable[[int, Any], None]) -> None:
+        self.engine = engine
+        self.number = number
+        self.sink = sink
+        self.message_kind = _CLIENT_MESSAGE if side is Side.CLIENT else _SERVER_MESSAGE
+        self.deliver_step = Step(Kind.DELIVER, number, side)
+        self.accept_step = Step(Kind.ACCEPT, number, side)
+        self.inbox: deque[bytes] = deque()
+        self.held: list[Parcel] | None = None
+        """What waits for room, and all that was said behind it."""
+        self.unread = 0
+        self.reader: Any = None
+        """The future that a read waits for; _TURNING while one that has its message comes to its end."""
+        self.writer: Future[None] | None = None
+        self.is_closed = False
+        """Nothing can be written any more."""
+        self.has_ended = False
+        """Nothing will arrive any more."""
+        self.is_dead = False
+        """What is still under way is of no interest to anybody."""
+
+    # The end that writes
+
+    async def write(self, payload: bytes, before: Parcel = ()) -> None:
+        """Send a message, and items before it in the same parcel; ExecuteBatchError where that cannot be."""
+        if self.writer is not None:
+            raise ExecuteBatchError(TWICE)
+        if self.is_closed:
+            await turn()
+            raise ExecuteBatchError(CLOSED)
+        engine = self.engine
+        writer = self.writer = engine.loop.create_future()
+        parcel = (*before, (self.message_kind, payload))
+        window = engine.bounds.window
+        if window is not None and self.unread >= window:
+            self.held = [parcel]
+        else:
+            self._put_message(parcel)
+        await writer
+
+    def send(self, parcel: Parcel) -> None:
+        """Send items that need no room, behind all that was sent before."""
+        if self.held is not None:
+            self.held.append(parcel)
+        else:
+            self._put(parcel)
+
+    def close(self) -> None:
+        """Let nothing more be written: a write that waits for room fails."""
+        self.is_closed = True
+        if self.held is not None:
+            self.held = None
+            self._fail()
+
+    def kill(self) -> None:
+        """Forget what is under way: there is nobody who would take it."""
+        self.is_dead = True
+        self.engine.forget(self.deliver_step)
+
+    def refuse(self) -> None:
+        """Let the write that has not returned fail."""
+        self.engine.forget(self.accept_step)
+        self._fail()
+
+    def _fail(self) -> None:
+        writer, self.writer = self.writer, None
+        if writer is not None and not writer.done():
+            writer.set_exception(ExecuteBatchError(CLOSED))
+
+    def _put_message(self, parcel: Parcel) -> None:
+        self.unread += 1
+        self.engine.put(self.accept_step, self._accepted, None)
+        self._put(parcel)
+
+    def _put(self, parcel: Parcel) -> None:
+        engine = self.engine
+        at_s, number = engine.loop.now_s, self.number
+        for kind, what in parcel:
+            engine.log.append((at_s, number, _SENT, kind, what))
+        if not self.is_dead:
+            engine.put(self.deliver_step, self._arrived, parcel)
+
+    def _accepted(self, _: None) -> None:
+        writer, self.writer = self.writer, None
+        if writer is not None and not writer.done():
+            writer.set_result(None)
+
+    # The end that reads
+
+    async def read(self) -> bytes | None:
+        """Return the next message, or None at the end of the lane, or where another read has not come to its end."""
+        if self.reader is not None:
+            return None
+        if self.inbox:
+            payload = self.inbox.popleft()
+            self._was_read(payload)
+            self.reader = _TURNING
+            try:
+                await turn()
+            finally:
+                self.reader = None
+            return payload
+        if self.has_ended:
+            await turn()
+            return None
+        reader: Future[bytes | None] = self.engine.loop.create_future()
+        self.reader = reader
+        return await reader
+
+    def end(self) -> None:
+        """Say that nothing will arrive any more: a read that waits comes to its end."""
+        self.has_ended = True
+        reader = self.reader
+        if reader is not None and reader is not _TURNING:
+            self.reader = None
+            if not reader.done():
+                reader.set_result(None)
+
+    def forget(self) -> None:
+        """End, and forget what has arrived and was not read."""
+        self.inbox.clear()
+        self.end()
+
+    def _arrived(self, parcel: Parcel) -> None:
+        engine = self.engine
+        at_s, number = engine.loop.now_s, self.number
+        for kind, what in parcel:
+            engine.log.append((at_s, number, _ARRIVED, kind, what))
+            if kind != self.message_kind:
+                self.sink(kind, what)
+                continue
+            reader = self.reader
+            if reader is None or reader is _TURNING:
+                self.inbox.append(what)
+                continue
+            self.reader = None
+            if reader.done():
+                self._make_room()  # the read was given up, and swallows it
+                continue
+            self._was_read(what)
+            reader.set_result(what)
+
+    def _was_read(self, payload: bytes) -> None:
+        engine = self.engine
+        engine.log.append((engine.loop.now_s, self.number, _READ, self.message_kind, payload))
+        self._make_room()
+        if not self.inbox and self.has_ended:
+            self.sink(ALL_READ, None)
+
+    def _make_room(self) -> None:
+        self.unread -= 1
+        held = self.held
+        if held is not None:
+            self.held = None
+            self._put_message(held[0])
+            for parcel in held[1:]:
+                self._put(parcel)
+
+
+class Line:
+    """One call: its two lanes, and the ends at which they are read and written.
+
+    An end is told of items by `took(kind, what)`, and of what befalls the call by the methods named below.
+    """
+
+    __slots__ = ("client", "client_lane", "engine", "method", "number", "refuse_step", "server", "server_lane")
+
+    def __init__(self, engine: Engine, method: str, client: ClientEnd) -> None:
+        self.engine = engine
+        self.method = method
+        self.client = client
+        self.server: ServerEnd | None = None
+        engine.lines.append(self)
+        number = self.number = len(engine.lines)
+        self.refuse_step = Step(Kind.REFUSE, number, Side.CLIENT)
+        self.client_lane = Lane(engine, number, Side.CLIENT, self._to_server)
+        self.server_lane = Lane(engine, number, Side.SERVER, client.took)
+
+    def _to_server(self, kind: int, what: Any) -> None:
+        if self.server is not None:
+            self.server.took(kind, what)
+
+    # The client's doing
+
+    def give_up(self, code: int) -> None:
+        """Let the client end the call by a reset: nothing arrives any more, and the server will hear of it."""
+        client_lane, server_lane = self.client_lane, self.server_lane
+        server_lane.kill()
+        server_lane.forget()
+        client_lane.close()
+        if not client_lane.is_dead:
+            client_lane.send(((_CANCEL, code),))
+
+    # The server's doing
+
+    def finish(self, parcel: Parcel) -> None:
+        """Let the server end the call: what the client says from now on reaches nobody."""
+        self.server_lane.send(parcel)
+        self.server_lane.is_closed = True
+        self.client_lane.kill()
+        self.client_lane.end()
+
+    # What befalls a call
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the client does not know how the call ends."""
+        return not self.client.done()
+
+    @property
+    def can_refuse(self) -> bool:
+        """Tell whether a write has not returned, of which the core knows that the call has ended."""
+        return self.client_lane.is_closed and self.client_lane.writer is not None
+
+    def refuse(self) -> None:
+        """Let that write fail."""
+        self.client_lane.refuse()
+
+    def cancel(self) -> None:
+        """Let the client cancel the call, as its application would."""
+        self.client.cancel_by_owner()
+
+    def deadline_is_up(self) -> None:
+        """Let the deadline of the call be now."""
+        self.client.deadline_is_up()
+
+    def reset(self) -> None:
+        """Let the network reset the stream: both ends learn of it, each in its time."""
+        self.engine.forget(self.server_lane.deliver_step)
+        self.server_lane.held = None
+        self.server_lane.send(((_RESET, _RESET_CODE),))
+        self.server_lane.close()
+        self.client_lane.kill()
+        if self.server is not None:
+            self.server.lost()
+
+
+@types.coroutine
+def turn() -> Generator[None, None, None]:
+    """Let all others that can run do so first, as a call into the core does."""
+    yield
+
+
+def trailers_only(code: int, message: str, metadata: tuple[Any, ...] = ()) -> Item:
+    """Return the trailer of a call that has no ServerHeader."""
+    return _TRAILER, TrailerParts(code, message, metadata, True)
+
+
+ALL_READ = -1
+"""The kind of what an end is told when the last message before the end has been read."""
+
+TWICE = "Failed grpc_call_start_batch: 8 with grpc_call_error value: 'GRPC_CALL_ERROR_TOO_MANY_OPERATIONS'"
+CLOSED = 'Failed "execute_batch": (SendMessageOperation,)'
+
+_SENT, _ARRIVED, _READ = int(Point.SENT), int(Point.ARRIVED), int(Point.READ)
+_CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)
+_CANCEL, _RESET, _TRAILER = int(RowKind.CANCEL), int(RowKind.RESET), int(RowKind.SERVER_TRAILER)
+_RESET_CODE = 2
+_TURNING = object()

@@ -1,0 +1,222 @@
+"""A Simulation: channels, servers and a virtual loop, for one run. `duplexmock.simulate()` makes one.
+
+    with duplexmock.simulate() as sim:
+        add_ChatServiceServicer_to_server(Chat(), sim.aio_server())
+        heard = sim.run(client(sim.aio_channel()))
+
+Nothing in it knows the machine's clock, sockets or threads: the same program with the same schedule does the same, in
+any process. A program is deterministic if it asks nothing else of the machine: `time.time()`, `random`, `id()` and the
+order of a set of strings are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Coroutine, Sequence
+from enum import Enum
+from types import TracebackType
+from typing import Any, TypeVar
+
+from duplexmock.core.connection import Connection
+from duplexmock.core.events import Side
+from duplexmock.core.schedule import Schedule
+from duplexmock.core.session import Session
+from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.sim.bounds import Bounds
+from duplexmock.sim.channel import Dialer, SimChannel
+from duplexmock.sim.deadlock import waiting_line
+from duplexmock.sim.engine import Chooser, Engine
+from duplexmock.sim.log import Entries, sessions
+from duplexmock.sim.loop import VirtualLoop
+from duplexmock.sim.server import SimServer
+
+T = TypeVar("T")
+
+
+class Leaks(Enum):
+    """What is done at a simulation's end where tasks or timers are left."""
+
+    WARN = "warn"
+    FAIL = "fail"
+    ALLOW = "allow"
+
+
+class LeakWarning(UserWarning):
+    """Tasks or timers were left at the end of a simulation."""
+
+
+class Simulation:
+    """One run. A context manager; leaving it lets what is under way arrive, and says what is left."""
+
+    def __init__(self, bounds: Bounds, schedule: Schedule, choose: Chooser | None, leaks: Leaks) -> None:
+        self.engine = Engine(bounds, schedule, choose)
+        self._leaks = leaks
+        self._servers: dict[int, SimServer] = {}
+        self._first: SimServer | None = None
+        self._next_port = _FIRST_PORT
+        self._channels: list[SimChannel] = []
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            left: tuple[str, ...] = ()
+            if kind is None:
+                self.settle()
+                left = self.left()
+        finally:
+            self.close()
+        if left and self._leaks is not Leaks.ALLOW:
+            text = "\n".join(("left at the end of the simulation:", *left))
+            if self._leaks is Leaks.FAIL:
+                raise MismatchError(text)
+            warnings.warn(text, LeakWarning, stacklevel=2)
+
+    # What programs are given
+
+    def aio_channel(self, target: str = "", *, interceptors: Sequence[Any] = ()) -> Any:
+        """Return a grpc.aio.Channel to the server at `target`, HOST:PORT as it was added there, or to the first one.
+
+        It takes no options, credentials or compression: there is nothing that they would change.
+        """
+        port = _port(target) if target else None
+        channel = SimChannel(Dialer(self.engine, lambda: self._find(port), target or "sim"), interceptors)
+        self._channels.append(channel)
+        return channel
+
+    def aio_server(self, *, interceptors: Sequence[Any] = (), maximum_concurrent_rpcs: int | None = None) -> Any:
+        """Return a grpc.aio.Server. Without a port it serves at once; with one, from its `start` on."""
+        server = SimServer(self.engine, interceptors, maximum_concurrent_rpcs, self._bind)
+        if self._first is None:
+            self._first = server
+        return server
+
+    # Running
+
+    @property
+    def loop(self) -> VirtualLoop:
+        """Return the loop, on which all of it runs."""
+        return self.engine.loop
+
+    @property
+    def now_s(self) -> float:
+        """Return the virtual time, in seconds from the beginning."""
+        return self.engine.loop.now_s
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, and return what it returns.
+
+        Deadlock (a MismatchError) where it can never come to its end, with who waits for what. ScriptError where
+        another loop runs in this thread: an async test has a loop of its own, on which no time is virtual.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            result: T = self.engine.loop.run_until_complete(main)
+            return result
+        main.close()
+        raise ScriptError(
+            "sim.run was called inside of a running event loop, whose time is not virtual; "
+            "make the test a plain function that calls sim.run(...)"
+        )
+
+    def settle(self, horizon_s: float = 60.0) -> None:
+        """Let what is under way arrive, and timers of the next `horizon_s` virtual seconds go off."""
+        self.engine.settle(horizon_s)
+
+    def close(self) -> None:
+        """Cancel what is left, and close the loop."""
+        loop = self.engine.loop
+        if loop.is_closed():
+            return
+        for _ in range(_CANCELS):
+            tasks = loop.open_tasks()
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            self.engine.settle(0.0)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        for task in loop.open_tasks():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+
+    # What came of it
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return all choices so far: everything that is needed to repeat the run."""
+        return Schedule(tuple(self.engine.trace))
+
+    @property
+    def log(self) -> Entries:
+        """Return what was sent, delivered and read (log.py)."""
+        return self.engine.log
+
+    @property
+    def handler_errors(self) -> Sequence[tuple[int, BaseException]]:
+        """Return what handlers raised, and the numbers of their calls: no aborts, and no cancellations."""
+        return self.engine.handler_errors
+
+    def sessions(self, side: Side = Side.SERVER) -> tuple[Session, ...]:
+        """Return the calls as one side saw them, in the order in which they were opened."""
+        return sessions(self.engine.log, side, _CONNECTION, "the simulation stops before the call's end")
+
+    def left(self) -> tuple[str, ...]:
+        """Return a line for each task that is not done, and each timer that has not gone off."""
+        loop, lines = self.engine.loop, self.engine.lines
+        tasks = [waiting_line(task, lines) for task in loop.open_tasks()]
+        timers = [f"  a timer at {timer.when():g} s: {timer!r}" for timer in loop.open_timers() if _is_bare(timer)]
+        return (*tasks, *timers)
+
+    def _find(self, port: int | None) -> SimServer | None:
+        return self._first if port is None else self._servers.get(port)
+
+    def _bind(self, server: SimServer, address: str) -> int:
+        port = _port(address)
+        if port == 0:
+            port = self._next_port
+            self._next_port += 1
+        if port in self._servers:
+            raise RuntimeError(f"Failed to bind to address {address}; a server of this simulation has it")
+        self._servers[port] = server
+        return port
+
+
+def simulate(
+    schedule: Schedule | str = "",
+    *,
+    bounds: Bounds | None = None,
+    choose: Chooser | None = None,
+    leaks: Leaks = Leaks.WARN,
+) -> Simulation:
+    """Make a simulation of grpc.aio programs, in memory and in virtual time.
+
+    It follows `schedule` to its end; from there on `choose` is asked (sim/engine.py says what), and without one what a
+    real run would do is done. `bounds` says what may be chosen at all. ScriptError for a schedule that cannot be read;
+    one that does not fit the program raises it while it runs.
+    """
+    followed = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
+    return Simulation(bounds or Bounds(), followed, choose, leaks)
+
+
+def _port(address: str) -> int:
+    """Return the number behind the last colon; of a unix path, and where there is none, one made of its letters."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and host != "unix":
+        return int(port)
+    return 65536 + int.from_bytes(address.encode(), "big")
+
+
+def _is_bare(timer: asyncio.TimerHandle) -> bool:
+    """Tell whether no task waits for a timer: it is not one of asyncio's own."""
+    callback = getattr(timer, "_callback", None)
+    module = getattr(callback, "__module__", "") or ""
+    return not module.startswith("asyncio")
+
+
+_CONNECTION = Connection(1, "sim:client", "sim:server", 0)
+_FIRST_PORT = 50051
+_CANCELS = 10
