@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import learn, record, replay
+from bench import learn, record, replay, sim
 from bench.jobs import Skipped
 from bench.processes import BenchError
 from bench.rows import Row, heading, line
@@ -56,6 +56,7 @@ PARTS: dict[str, Callable[[Path], Iterable[Row]]] = {
     "record": record.rows,
     "replay": replay.rows,
     "learn": learn.rows,
+    "sim": sim.rows,
 }
 """The parts by name: each yields its rows and puts its files into the folder it is given."""
 
