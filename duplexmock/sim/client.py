@@ -10,17 +10,18 @@ An end has a `dialer` (channel.py), which finds the server and says whether ther
 from __future__ import annotations
 
 from asyncio import Future, TimerHandle
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 import grpc
-from grpc._cython.cygrpc import EOF, AioRpcStatus
+from grpc._cython.cygrpc import EOF, AioRpcStatus, ExecuteBatchError
 
 from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, ErrorCode, code_name
-from duplexmock.sim.lanes import ALL_READ, Item, Line, turn
+from duplexmock.sim.lanes import ALL_READ, CLOSED, Item, Line, turn
 from duplexmock.sim.parts import HeaderParts, Pairs, TrailerParts
+from duplexmock.sim.sendable import INVALID, is_legal, metadata_of
 
 if TYPE_CHECKING:
     from duplexmock.sim.channel import Dialer
@@ -36,6 +37,7 @@ class ClientEnd:
         "_initial_metadata",
         "_is_locally_cancelled",
         "_status",
+        "_waiting_for_end",
         "_waiting_for_header",
         "_waiting_for_status",
         "deadline_s",
@@ -43,6 +45,7 @@ class ClientEnd:
         "dialer",
         "engine",
         "is_opened",
+        "is_over",
         "line",
         "owner",
         "trailer",
@@ -57,12 +60,14 @@ class ClientEnd:
         self.deadline_s = deadline_s
         self.waits_for_ready = waits
         self.is_opened = False
+        self.is_over = False
         self.trailer: Any = None
         self._status: Any = None
         self._initial_metadata: Pairs | None = None
         self._is_locally_cancelled = False
         self._callbacks: list[Callable[[], object]] = []
         self._waiting_for_status: list[Future[None]] = []
+        self._waiting_for_end: list[Future[None]] = []
         self._waiting_for_header: list[Future[None]] = []
         self.deadline_timer: TimerHandle | None = None
         if deadline_s is not None:
@@ -98,8 +103,8 @@ class ClientEnd:
         return self._is_locally_cancelled
 
     def set_internal_error(self, text: str) -> None:
-        """Take INTERNAL for the status, as grpcio does where a write fails."""
-        self._set_status(AioRpcStatus(Code.INTERNAL.value, "Internal error from Core", (), text))
+        """Take INTERNAL for the status, as grpcio does where a write fails, until the call's own status is known."""
+        self._tell(AioRpcStatus(Code.INTERNAL.value, "Internal error from Core", (), text))
 
     def cancel(self, details: str) -> None:
         """End the call: the status is CANCELLED at once, and the server hears of it in its time."""
@@ -124,6 +129,8 @@ class ClientEnd:
 
     async def unary_unary(self, request: bytes, metadata: Pairs, context: object = None) -> bytes | None:
         """Send the request, and return the reply where the status is OK."""
+        if not is_legal(metadata_of(metadata)):
+            raise ExecuteBatchError(CLOSED)  # and the call never ends, as grpcio's
         await self._open(metadata, ((_MESSAGE, request), _HALF_CLOSE))
         return await self._unary_reply()
 
@@ -160,14 +167,16 @@ class ClientEnd:
             await self.status()
             metadata_sent()
 
-    async def receive_serialized_message(self) -> Any:
+    def receive_serialized_message(self) -> Awaitable[Any]:
         """Return the next message, or EOF."""
-        payload = await self.line.server_lane.read()
-        return EOF if payload is None else payload
+        return self.line.server_lane.read()
 
-    async def send_serialized_message(self, message: bytes) -> None:
+    def send_serialized_message(self, message: bytes) -> Awaitable[None]:
         """Write a message; ExecuteBatchError where that cannot be."""
-        await self.line.client_lane.write(message)
+        if not isinstance(message, bytes | None):
+            kind = type(message).__name__
+            raise TypeError(f"Argument 'message' has incorrect type (expected bytes, got {kind})")
+        return self.line.client_lane.write(message or b"")
 
     async def send_receive_close(self) -> None:
         """Half-close."""
@@ -185,6 +194,7 @@ class ClientEnd:
         elif kind == _TRAILER:
             assert isinstance(what, TrailerParts)
             code, text, metadata, _ = what
+            text = text if code else ""  # grpcio's core drops the details of OK
             name = code_name(code)
             self._end(AioRpcStatus(code, text, metadata, f"{name}:{text}" if code else ""))
         elif kind == _RESET:
@@ -194,10 +204,11 @@ class ClientEnd:
 
     def deadline_is_up(self) -> None:
         """End the call by its deadline; the server hears of it as of a cancel."""
-        if self._status is None:
-            text = "Stream removed (Deadline Exceeded)" if self.line.server_lane.inbox else "Deadline Exceeded"
+        if not self.is_over:
+            trailing = () if self.trailer is None else self.trailer.trailing_metadata()
+            text = "Deadline Exceeded" if self._initial_metadata is None else "Stream removed (Deadline Exceeded)"
             self._give_up()
-            self._set_status(AioRpcStatus(Code.DEADLINE_EXCEEDED.value, text, (), f"DEADLINE_EXCEEDED:{text}"))
+            self._set_status(AioRpcStatus(Code.DEADLINE_EXCEEDED.value, text, trailing, f"DEADLINE_EXCEEDED:{text}"))
 
     def fail(self, code: Code, text: str) -> None:
         """End the call by what the client's own core says of it: there is no server, or the connection went away."""
@@ -226,6 +237,14 @@ class ClientEnd:
 
     async def _open(self, metadata: Pairs, behind: tuple[Item, ...]) -> bool:
         """Say the ClientHeader, and what is said with it; tell whether there is a server to say it to."""
+        metadata = metadata_of(metadata)
+        if not is_legal(metadata):
+            self.fail(Code.INTERNAL, INVALID)
+            return False
+        if self.deadline_s is not None and self.deadline_s < self.engine.loop.now_s:
+            await turn()
+            self.deadline_is_up()
+            return False
         if not self.dialer.is_ready(self.line):
             if not self.waits_for_ready:
                 await turn()
@@ -239,7 +258,9 @@ class ClientEnd:
         timeout_s = None if self.deadline_s is None else self.deadline_s - self.engine.loop.now_s
         lane = self.line.client_lane
         self.is_opened = True
-        lane.unread += bool(behind)
+        if behind:
+            lane.unread += 1
+            lane.unread_bytes += len(behind[0][1])
         lane.send(((_CLIENT_HEADER, HeaderParts(self.line.method, metadata, timeout_s)), *behind))
         return True
 
@@ -250,13 +271,16 @@ class ClientEnd:
             await future
 
     async def _unary_reply(self) -> bytes | None:
-        """Wait for the status, and return the message that came before it."""
+        """Wait for the call's own status, and return the message that came before it."""
         lane = self.line.server_lane
-        message: bytes | None = None
-        if self._status is None:
+        message: Any = EOF
+        if not self.is_over:
             message = await lane.read()
-        await self.status()
-        return message if self.is_ok() else None
+        if not self.is_over:
+            future = self.engine.loop.create_future()
+            self._waiting_for_end.append(future)
+            await future
+        return message if self.is_ok() and message is not EOF else None
 
     def _end(self, status: Any) -> None:
         """Take the status that has arrived: it is known when all messages before it have been read."""
@@ -265,7 +289,14 @@ class ClientEnd:
         line.client_lane.close()
         if not line.server_lane.inbox:
             self._complete()
-        line.server_lane.end()
+        self.engine.loop.call_soon(self._end_reads)
+
+    def _end_reads(self) -> None:
+        """End a read that waits: a turn behind the status, so that a write may fail in between, as with grpcio."""
+        lane = self.line.server_lane
+        lane.end()
+        if not lane.inbox and not self.is_over:
+            self._complete()
 
     def _complete(self) -> None:
         if not self._is_locally_cancelled:
@@ -293,9 +324,17 @@ class ClientEnd:
             self._waiting_for_header = []
 
     def _set_status(self, status: Any) -> None:
-        self._status = status
+        self.is_over = True
         if self.deadline_timer is not None:
             self.deadline_timer.cancel()
+        self._tell(status)
+        for future in self._waiting_for_end:
+            if not future.done():
+                future.set_result(None)
+        self._waiting_for_end = []
+
+    def _tell(self, status: Any) -> None:
+        self._status = status
         self._set_header(())
         for future in self._waiting_for_status:
             if not future.done():

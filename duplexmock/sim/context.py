@@ -14,6 +14,7 @@ import grpc.aio
 from grpc._cython import cygrpc
 
 from duplexmock.core.status import Code
+from duplexmock.sim.sendable import written
 
 if TYPE_CHECKING:
     from duplexmock.sim.server import ServerEnd
@@ -35,17 +36,15 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
         end.raise_for_termination()
         payload = await end.lane_in.read()
         end.raise_for_termination()
-        if payload is None:
-            return cygrpc.EOF
-        return self._deserialize(payload) if self._deserialize else payload
+        if payload is cygrpc.EOF or not self._deserialize:
+            return payload
+        return self._deserialize(payload)
 
     async def write(self, message: Any) -> None:
         """Write a message."""
         end = self._end
         end.raise_for_termination()
-        if isinstance(message, str):
-            message = message.encode()
-        payload = self._serialize(message) if self._serialize else message
+        payload = written(message, self._serialize)
         end.is_next_uncompressed = False
         if end.has_header:
             await end.lane_out.write(payload)
@@ -67,6 +66,10 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
         end = self._end
         if end.abort_error is not None:
             raise cygrpc.UsageError("Abort already called!")
+        for name, given, kind in (("details", details, str), ("trailing_metadata", trailing_metadata, tuple)):
+            if not isinstance(given, kind):
+                expected = f"expected {kind.__name__}, got {type(given).__name__}"
+                raise TypeError(f"Argument {name!r} has incorrect type ({expected})")
         end.abort_error = cygrpc.AbortError("Locally aborted.")
         if trailing_metadata == () and end.trailing_metadata:
             trailing_metadata = end.trailing_metadata
@@ -79,7 +82,9 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
             end.details = details
         end.code = _number(code)
         end.code_given = code
-        assert end.code != Code.OK, "Expecting non-ok status code."
+        end.has_status = True
+        if end.code == Code.OK:
+            raise AssertionError("Expecting non-ok status code.")
         await end.send_status(end.code, details, tuple(trailing_metadata))
         raise end.abort_error
 
@@ -111,6 +116,8 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
 
     def set_details(self, details: str) -> None:
         """Set the status message of the call's end."""
+        if not isinstance(details, str):
+            raise TypeError(f"Argument 'details' has incorrect type (expected str, got {type(details).__name__})")
         self._end.details = details
 
     def details(self) -> str:

@@ -62,11 +62,14 @@ class Engine:
 
     def forget(self, step: Step) -> None:
         """Take back all that is under way by this step."""
-        self._pending = deque([each for each in self._pending if each[1] is not step])
+        if self._pending:
+            self._pending = deque([each for each in self._pending if each[1] is not step])
 
     def settle(self, horizon_s: float) -> None:
         """Go on until nothing happens any more, or nothing but timers later than so many virtual seconds from now."""
         loop = self.loop
+        if not self._pending and not loop.ready and not loop.timers:
+            return
         done = loop.create_future()
         self._until_s = loop.now_s + horizon_s
         self._quiet = lambda: None if done.done() else done.set_result(None)

@@ -19,6 +19,7 @@ from grpc._cython import cygrpc
 from duplexmock.core.status import Code
 from duplexmock.errors import ScriptError
 from duplexmock.sim.context import SimContext
+from duplexmock.sim.sendable import written
 
 if TYPE_CHECKING:
     from duplexmock.sim.server import ServerEnd
@@ -111,7 +112,7 @@ async def _handle(end: ServerEnd) -> None:
         function = handler.stream_stream if handler.response_streaming else handler.stream_unary
     else:
         payload = await end.lane_in.read()
-        if payload is None:
+        if payload is cygrpc.EOF:
             return  # cancelled before the request was there
         request = deserialize(payload) if deserialize else payload
         both = (deserialize, serialize) if handler.response_streaming else (None, None)
@@ -132,9 +133,7 @@ async def _respond_with_one(
     end.raise_for_termination()
     payload = b""
     if end.code == Code.OK:
-        if isinstance(response, str):
-            response = response.encode()
-        payload = serialize(response) if serialize else response
+        payload = written(response, serialize)
     await end.send_reply(payload)
 
 

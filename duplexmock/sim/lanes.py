@@ -6,7 +6,7 @@ grpcio 1.85 over loopback:
 
 - one read and one write of a lane at a time: a second read ends at once as though at the end of the lane, and a second
   write fails, whatever became of the first. A read that was given up goes on in the core, and swallows a message.
-- a write returns when it is under way, not when it has arrived; with a window, when there is room.
+- a write returns when it is under way, not when it has arrived; it waits where the window is full of unread messages.
 - the status is known when all messages before it have been read; writes fail from the moment it has arrived.
 - a call that is over by a cancel, a deadline or a reset forgets what had arrived and was not read.
 """
@@ -16,10 +16,11 @@ from __future__ import annotations
 import types
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from grpc._cython.cygrpc import ExecuteBatchError
+from grpc._cython.cygrpc import EOF, ExecuteBatchError
 
 from duplexmock.core.events import Side
 from duplexmock.core.rows import RowKind
@@ -53,20 +54,23 @@ class Lane:
         "reader",
         "sink",
         "unread",
+        "unread_bytes",
         "writer",
     )
 
-    def __init__(self, engine: Engine, number: int, side: Side, sink: Callable[[int, Any], None]) -> None:
+    def __init__(
+        self, engine: Engine, number: int, message_kind: int, steps: tuple[Step, Step], sink: Callable[[int, Any], None]
+    ) -> None:
         self.engine = engine
         self.number = number
         self.sink = sink
-        self.message_kind = _CLIENT_MESSAGE if side is Side.CLIENT else _SERVER_MESSAGE
-        self.deliver_step = Step(Kind.DELIVER, number, side)
-        self.accept_step = Step(Kind.ACCEPT, number, side)
+        self.message_kind = message_kind
+        self.deliver_step, self.accept_step = steps
         self.inbox: deque[bytes] = deque()
         self.held: list[Parcel] | None = None
         """What waits for room, and all that was said behind it."""
         self.unread = 0
+        self.unread_bytes = 0
         self.reader: Any = None
         """The future that a read waits for; _TURNING while one that has its message comes to its end."""
         self.writer: Future[None] | None = None
@@ -79,22 +83,20 @@ class Lane:
 
     # The end that writes
 
-    async def write(self, payload: bytes, before: Parcel = ()) -> None:
+    def write(self, payload: bytes, before: Parcel = ()) -> Awaitable[None]:
         """Send a message, and items before it in the same parcel; ExecuteBatchError where that cannot be."""
         if self.writer is not None:
             raise ExecuteBatchError(TWICE)
         if self.is_closed:
-            await turn()
-            raise ExecuteBatchError(CLOSED)
-        engine = self.engine
-        writer = self.writer = engine.loop.create_future()
+            return _refused()
+        writer: Future[None] = Future(loop=self.engine.loop)
+        self.writer = writer
         parcel = (*before, (self.message_kind, payload))
-        window = engine.bounds.window
-        if window is not None and self.unread >= window:
-            self.held = [parcel]
+        if self._has_room(len(payload)):
+            self._put_message(parcel, len(payload))
         else:
-            self._put_message(parcel)
-        await writer
+            self.held = [parcel]
+        return writer
 
     def send(self, parcel: Parcel) -> None:
         """Send items that need no room, behind all that was sent before."""
@@ -125,8 +127,15 @@ class Lane:
         if writer is not None and not writer.done():
             writer.set_exception(ExecuteBatchError(CLOSED))
 
-    def _put_message(self, parcel: Parcel) -> None:
+    def _has_room(self, size: int) -> bool:
+        window = self.engine.bounds.window
+        if window is not None and self.unread >= window:
+            return False
+        return self.unread_bytes + size <= WINDOW_BYTES or (not self.unread and self.reader is not None)
+
+    def _put_message(self, parcel: Parcel, size: int) -> None:
         self.unread += 1
+        self.unread_bytes += size
         self.engine.put(self.accept_step, self._accepted, None)
         self._put(parcel)
 
@@ -145,25 +154,29 @@ class Lane:
 
     # The end that reads
 
-    async def read(self) -> bytes | None:
-        """Return the next message, or None at the end of the lane, or where another read has not come to its end."""
+    def read(self) -> Awaitable[Any]:
+        """Return the next message, or EOF at the end of the lane, or where another read has not come to its end."""
         if self.reader is not None:
-            return None
+            return _nothing()
         if self.inbox:
-            payload = self.inbox.popleft()
-            self._was_read(payload)
-            self.reader = _TURNING
-            try:
-                await turn()
-            finally:
-                self.reader = None
-            return payload
+            return self._read_at_once()
         if self.has_ended:
-            await turn()
-            return None
-        reader: Future[bytes | None] = self.engine.loop.create_future()
+            return _ended()
+        reader: Future[Any] = Future(loop=self.engine.loop)
         self.reader = reader
-        return await reader
+        if self.held is not None:
+            self._release()
+        return reader
+
+    async def _read_at_once(self) -> bytes:
+        payload = self.inbox.popleft()
+        self._was_read(payload)
+        self.reader = _TURNING
+        try:
+            await turn()
+        finally:
+            self.reader = None
+        return payload
 
     def end(self) -> None:
         """Say that nothing will arrive any more: a read that waits comes to its end."""
@@ -172,7 +185,7 @@ class Lane:
         if reader is not None and reader is not _TURNING:
             self.reader = None
             if not reader.done():
-                reader.set_result(None)
+                reader.set_result(EOF)
 
     def forget(self) -> None:
         """End, and forget what has arrived and was not read."""
@@ -193,7 +206,7 @@ class Lane:
                 continue
             self.reader = None
             if reader.done():
-                self._make_room()  # the read was given up, and swallows it
+                self._make_room(len(what))  # the read was given up, and swallows it
                 continue
             self._was_read(what)
             reader.set_result(what)
@@ -201,16 +214,24 @@ class Lane:
     def _was_read(self, payload: bytes) -> None:
         engine = self.engine
         engine.log.append((engine.loop.now_s, self.number, _READ, self.message_kind, payload))
-        self._make_room()
+        self._make_room(len(payload))
         if not self.inbox and self.has_ended:
             self.sink(ALL_READ, None)
 
-    def _make_room(self) -> None:
+    def _make_room(self, size: int) -> None:
         self.unread -= 1
+        self.unread_bytes -= size
+        if self.held is not None:
+            self._release()
+
+    def _release(self) -> None:
+        """Send what waited for room, where there is some now."""
         held = self.held
-        if held is not None:
+        assert held is not None
+        size = len(held[0][-1][1])
+        if self._has_room(size):
             self.held = None
-            self._put_message(held[0])
+            self._put_message(held[0], size)
             for parcel in held[1:]:
                 self._put(parcel)
 
@@ -230,9 +251,9 @@ class Line:
         self.server: ServerEnd | None = None
         engine.lines.append(self)
         number = self.number = len(engine.lines)
-        self.refuse_step = Step(Kind.REFUSE, number, Side.CLIENT)
-        self.client_lane = Lane(engine, number, Side.CLIENT, self._to_server)
-        self.server_lane = Lane(engine, number, Side.SERVER, client.took)
+        of_client, of_server, self.refuse_step = _steps(number)
+        self.client_lane = Lane(engine, number, _CLIENT_MESSAGE, of_client, self._to_server)
+        self.server_lane = Lane(engine, number, _SERVER_MESSAGE, of_server, client.took)
 
     def _to_server(self, kind: int, what: Any) -> None:
         if self.server is not None:
@@ -268,7 +289,7 @@ class Line:
     @property
     def can_refuse(self) -> bool:
         """Tell whether a write has not returned, of which the core knows that the call has ended."""
-        return self.client_lane.is_closed and self.client_lane.writer is not None
+        return (self.client_lane.is_closed or self.server_lane.is_closed) and self.client_lane.writer is not None
 
     def refuse(self) -> None:
         """Let that write fail."""
@@ -299,10 +320,38 @@ def turn() -> Generator[None, None, None]:
     yield
 
 
+@lru_cache(maxsize=4096)
+def _steps(number: int) -> tuple[tuple[Step, Step], tuple[Step, Step], Step]:
+    """Return the steps of a call: a delivery and a write's return of each lane, and a write that fails."""
+    client, server = Side.CLIENT, Side.SERVER
+    return (
+        (Step(Kind.DELIVER, number, client), Step(Kind.ACCEPT, number, client)),
+        (Step(Kind.DELIVER, number, server), Step(Kind.ACCEPT, number, server)),
+        Step(Kind.REFUSE, number, client),
+    )
+
+
+async def _refused() -> None:
+    await turn()
+    raise ExecuteBatchError(CLOSED)
+
+
+async def _ended() -> Any:
+    await turn()
+    return EOF
+
+
+async def _nothing() -> Any:
+    return EOF
+
+
 def trailers_only(code: int, message: str, metadata: tuple[Any, ...] = ()) -> Item:
     """Return the trailer of a call that has no ServerHeader."""
     return _TRAILER, TrailerParts(code, message, metadata, True)
 
+
+WINDOW_BYTES = 65_535
+"""HTTP/2's first window (RFC 9113 section 6.9.2). A larger message waits for a read, which makes room for it."""
 
 ALL_READ = -1
 """The kind of what an end is told when the last message before the end has been read."""

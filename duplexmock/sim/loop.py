@@ -13,12 +13,31 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from typing import Any, NoReturn
 
 from duplexmock.errors import ScriptError
 from duplexmock.sim.task import SimTask
+
+
+class Soon(asyncio.Handle):
+    """What is to be called soon. It is made for each step of each task, and carries no more than that needs."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self._cancelled = True
+
+    def __repr__(self) -> str:
+        return f"<Soon {self._callback!r}{self._args!r}>"
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -27,7 +46,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self, idle: Callable[[], None]) -> None:
         super().__init__()
         self.now_s = 0.0
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[Any] = deque()
         self.timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self.tasks: list[SimTask] = []
         """Those that were made, less those that were found to be done (`open_tasks`)."""
@@ -45,7 +64,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Call it when what is ready has been run."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Soon(callback, args, copy_context() if context is None else context)
         self.ready.append(handle)
         return handle
 
@@ -85,18 +104,29 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        """Run what is ready until nothing is; then let the next thing happen."""
-        ready, left = self.ready, SPIN
-        while ready:
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+        """Run what is ready until nothing is, and let the next thing happen; again and again, until the loop stops."""
+        ready = self.ready
+        while True:
+            left = SPIN
+            while ready:
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    self._failed(handle, exc)
                 if self._stopping:  # type: ignore[attr-defined]
                     return
                 left -= 1
                 if not left:
                     break
-        self._idle()
+            self._idle()
+
+    def _failed(self, handle: Any, exc: BaseException) -> None:
+        self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": exc})
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Nothing is to be done: a cancelled timer is passed over when its time comes."""

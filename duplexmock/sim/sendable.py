@@ -17,7 +17,7 @@ INVALID = "Invalid metadata"
 
 def metadata_of(given: Any) -> Pairs:
     """Return metadata as it arrives: text where the key does not end in `-bin`; TypeError for what is neither."""
-    pairs = []
+    pairs: list[tuple[str, str | bytes]] = []
     for key, value in given:
         name = _text(key)
         if name.endswith("-bin"):

@@ -19,7 +19,8 @@ from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, ErrorCode
 from duplexmock.sim.handling import Style, run, style_of
 from duplexmock.sim.lanes import CLOSED, TWICE, Item, Lane, Line, Parcel, turn
-from duplexmock.sim.parts import HeaderParts, TrailerParts
+from duplexmock.sim.parts import HeaderParts, Pairs, TrailerParts
+from duplexmock.sim.sendable import INVALID, is_legal, metadata_of
 
 if TYPE_CHECKING:
     from duplexmock.sim.client import ClientEnd
@@ -58,6 +59,7 @@ class SimServer(_base_server.Server):  # type: ignore[misc]
         self._bind = bind
         self._has_port = False
         self._state = State.READY
+        self.has_stopped = False
         self._generic: list[grpc.GenericRpcHandler] = []
         self._registered: dict[str, grpc.RpcMethodHandler] = {}
         self._known: dict[str, grpc.RpcMethodHandler] = {}
@@ -115,7 +117,10 @@ class SimServer(_base_server.Server):  # type: ignore[misc]
         for end in list(self.calls.values()):
             end.stopped()
         await self._over
+        for _ in range(_NOTICED):
+            await turn()
         self._state = State.STOPPED
+        self.has_stopped = True
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Wait until it was stopped; return whether the timeout came first."""
@@ -134,11 +139,6 @@ class SimServer(_base_server.Server):  # type: ignore[misc]
     def is_serving(self) -> bool:
         """Tell whether it takes calls."""
         return self._state is State.RUNNING or (self._state is State.READY and not self._has_port)
-
-    @property
-    def has_stopped(self) -> bool:
-        """Tell whether all is over."""
-        return self._state is State.STOPPED
 
     def accept(self, line: Line) -> None:
         """Take a call, whose header will arrive."""
@@ -300,21 +300,28 @@ class ServerEnd:
 
     async def send_header(self, metadata: tuple[Any, ...]) -> None:
         """Say the ServerHeader."""
-        parcel = self.header(metadata)
+        pairs = metadata_of(metadata)
+        parcel = self.header(pairs)
+        await self._check(pairs)
         await self._send(parcel)
 
     async def send_status(self, code: int, message: str, metadata: tuple[Any, ...]) -> None:
         """End the call."""
         self.has_status = True
+        pairs = metadata_of(metadata)
+        await self._check(pairs)
         is_alone = not self.has_header and not self.is_header_begun
-        await self._finish(((_TRAILER, TrailerParts(int(code), message, metadata, is_alone)),))
+        await self._finish(((_TRAILER, TrailerParts(int(code), message, pairs, is_alone)),))
 
     async def send_reply(self, payload: bytes) -> None:
         """Say the reply of a unary call, and end it."""
         before = () if self.has_header else self.header()
         self.has_header = self.has_status = True
-        trailer: Item = (_TRAILER, TrailerParts(self.code, self.details, tuple(self.trailing_metadata), False))
+        pairs = metadata_of(self.trailing_metadata)
+        await self._check(pairs)
+        trailer: Item = (_TRAILER, TrailerParts(self.code, self.details, pairs, False))
         self.lane_out.unread += 1
+        self.lane_out.unread_bytes += len(payload)
         await self._finish((*before, (_MESSAGE, payload), trailer))
 
     def failed(self, error: BaseException) -> None:
@@ -350,10 +357,20 @@ class ServerEnd:
     def stopped(self) -> None:
         """End the call because the server stops."""
         if not self.has_status:
-            trailer = TrailerParts(int(Code.UNAVAILABLE), "Cancelling all calls", (), not self.is_header_begun)
-            self.lane_out.send(((_TRAILER, trailer),))
-            self.lane_in.kill()
+            self._say_last(Code.UNAVAILABLE, "Cancelling all calls")
         self.lost()
+
+    def _say_last(self, code: Code, message: str) -> None:
+        """Let the server's core end the call, with words of its own."""
+        self.lane_out.send(((_TRAILER, TrailerParts(int(code), message, (), not self.is_header_begun)),))
+        self.lane_in.kill()
+
+    async def _check(self, metadata: Pairs) -> None:
+        """End the call by metadata that cannot be sent; ExecuteBatchError then."""
+        if not is_legal(metadata) and not self.lane_out.is_closed:
+            self._say_last(Code.INTERNAL, INVALID)
+            self.lost()
+            raise cygrpc.ExecuteBatchError(CLOSED)
 
     def _cancel(self) -> None:
         self.is_client_gone = True
@@ -380,6 +397,9 @@ class ServerEnd:
         for callback in self.callbacks:
             callback()
 
+
+_NOTICED = 2
+"""Turns in which handlers notice that their calls have ended, before they would be told that the server has stopped."""
 
 _USER_AGENT = f"grpc-python-asyncio/{grpc.__version__} grpc-c (sim)"
 _HEADER, _MESSAGE, _TRAILER = int(RowKind.SERVER_HEADER), int(RowKind.SERVER_MESSAGE), int(RowKind.SERVER_TRAILER)

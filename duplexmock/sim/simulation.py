@@ -138,7 +138,8 @@ class Simulation:
             for task in tasks:
                 task.cancel()
             self.engine.settle(0.0)
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        if loop._asyncgens:  # type: ignore[attr-defined]
+            loop.run_until_complete(loop.shutdown_asyncgens())
         for task in loop.open_tasks():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()
@@ -198,7 +199,7 @@ def simulate(
     real run would do is done. `bounds` says what may be chosen at all. ScriptError for a schedule that cannot be read;
     one that does not fit the program raises it while it runs.
     """
-    followed = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
+    followed = schedule if isinstance(schedule, Schedule) else Schedule.parse(schedule) if schedule else _EMPTY
     return Simulation(bounds or Bounds(), followed, choose, leaks)
 
 
@@ -218,5 +219,6 @@ def _is_bare(timer: asyncio.TimerHandle) -> bool:
 
 
 _CONNECTION = Connection(1, "sim:client", "sim:server", 0)
+_EMPTY = Schedule()
 _FIRST_PORT = 50051
 _CANCELS = 10
