@@ -26,6 +26,7 @@ from duplexmock.sim.lanes import Line, turn
 if TYPE_CHECKING:
     from duplexmock.sim.engine import Engine
     from duplexmock.sim.server import SimServer
+    from duplexmock.sim.stream import Troupe
 
 Serialize = Callable[[Any], bytes] | None
 Deserialize = Callable[[bytes], Any] | None
@@ -34,7 +35,7 @@ Deserialize = Callable[[bytes], Any] | None
 class Dialer:
     """Finds the server of a channel; stands where grpcio has its core's channel."""
 
-    def __init__(self, engine: Engine, find: Callable[[], SimServer | None], target: str) -> None:
+    def __init__(self, engine: Engine, find: Callable[[], SimServer | Troupe | None], target: str) -> None:
         self.engine = engine
         self._find = find
         self._target = target
@@ -62,14 +63,14 @@ class Dialer:
         server.accept(line)
         return True
 
-    async def ready(self, line: Line) -> None:
+    async def ready(self, line: Line, client: ClientEnd) -> None:
         """Wait for a server, and connect the call to it; returns as well where the call ends before."""
         while not self.is_ready(line):
             server = self._find()
-            if server is None or line.client.done():
-                await line.client.status()
+            if server is None or client.done():
+                await client.status()
                 return
-            await server.changed(line.client)
+            await server.changed(client)
 
     def state(self) -> grpc.ChannelConnectivity:
         """Return the state of the channel."""

@@ -218,6 +218,20 @@ class ClientEnd:
         self._set_status(AioRpcStatus(code.value, text, (), f"{code.name}:{text}"))
         self.line.server_lane.forget()
 
+    def abandon(self, code: Code, text: str) -> None:
+        """End the call by what the client's library says of it; the server hears of it as of a cancel."""
+        if not self.is_over:
+            self._give_up()
+            self._set_status(AioRpcStatus(code.value, text, (), ""))
+
+    def known_status(self) -> Any:
+        """Return the status, or None where it is not known."""
+        return self._status
+
+    def known_initial_metadata(self) -> Pairs | None:
+        """Return the ServerHeader's metadata, or None where it is not known."""
+        return self._initial_metadata
+
     def cancel_by_owner(self) -> None:
         """Cancel the call as its application would."""
         call = self.owner() if self.owner is not None else None
@@ -225,6 +239,12 @@ class ClientEnd:
             call.cancel()
         elif self._status is None:
             self.cancel("Locally cancelled by application!")
+
+    def waits_for(self, future: Any) -> str | None:
+        """Say what it is that completes a future, for a deadlock's lines."""
+        if future in self._waiting_for_status or future in self._waiting_for_end:
+            return "the status"
+        return "the ServerHeader" if future in self._waiting_for_header else None
 
     def __repr__(self) -> str:
         if self._status is None:
@@ -251,7 +271,7 @@ class ClientEnd:
                 if self._status is None:
                     self.fail(Code.UNAVAILABLE, self.dialer.refusal)
                 return False
-            await self.dialer.ready(self.line)
+            await self.dialer.ready(self.line, self)
         if self._status is not None:
             await turn()
             return False

@@ -36,8 +36,9 @@ def waiting_line(task: SimTask, lines: Sequence[Line]) -> str:
     """Say what a task waits for, and where."""
     future = getattr(task, "_fut_waiter", None)
     frames = list(_frames(task.get_coro()))
-    of_user = [frame for frame in frames if not _is_library(frame)]
-    where = _place((of_user or frames)[-1]) if frames else "nowhere"
+    frames = [*reversed(list(_callers(task.caller))), *frames]
+    of_user = [frame for frame in frames if not is_library(frame)]
+    where = place((of_user or frames)[-1]) if frames else "nowhere"
     return f"  {task.get_name()} waits for {_what(future, lines, frames)}   at {where}"
 
 
@@ -54,14 +55,12 @@ def _what(future: Any, lines: Sequence[Line], frames: Sequence[FrameType]) -> st
             return f"room for its write to the client {of_call}"
         if future is line.client_lane.writer:
             return f"room for its write to the server {of_call}"
-        if future in line.client._waiting_for_status:
-            return f"the status {of_call}"
-        if future in line.client._waiting_for_header:
-            return f"the ServerHeader {of_call}"
+        if (what := line.client.waits_for(future)) is not None:
+            return f"{what} {of_call}"
     if isinstance(future, asyncio.Task):
         return f"the end of {future.get_name()}"
     inner = frames[-1] if frames else None
-    if inner is not None and _is_library(inner):
+    if inner is not None and is_library(inner):
         return getattr(inner.f_code, "co_qualname", inner.f_code.co_name)
     return "a future that nobody has completed"
 
@@ -77,12 +76,21 @@ def _frames(coro: Any) -> Iterator[FrameType]:
         seen += 1
 
 
-def _is_library(frame: FrameType) -> bool:
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames of a thread that waits, the innermost first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def is_library(frame: FrameType) -> bool:
+    """Tell whether a frame is of asyncio, grpcio or the simulation itself."""
     path = frame.f_code.co_filename
     return path.startswith(_LIBRARIES) or path.startswith("<")
 
 
-def _place(frame: FrameType) -> str:
+def place(frame: FrameType) -> str:
+    """Return the file, the line and the function of a frame."""
     path = frame.f_code.co_filename
     near = os.path.relpath(path)
     shown = path if near.startswith("..") else near
@@ -92,6 +100,8 @@ def _place(frame: FrameType) -> str:
 _LIBRARIES = (
     os.path.join(sysconfig.get_paths()["stdlib"], "asyncio"),
     os.path.join(sysconfig.get_paths()["stdlib"], "contextlib"),
+    os.path.join(sysconfig.get_paths()["stdlib"], "threading"),
+    os.path.join(sysconfig.get_paths()["stdlib"], "queue"),
     os.path.dirname(grpc.__file__) + os.sep,
     os.path.dirname(__file__) + os.sep,
 )

@@ -18,20 +18,20 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from grpc._cython.cygrpc import EOF, ExecuteBatchError
 
+from duplexmock.core.connection import Connection
 from duplexmock.core.events import Side
 from duplexmock.core.rows import RowKind
 from duplexmock.core.schedule import Kind, Step
+from duplexmock.core.status import Code
 from duplexmock.sim.log import Point
 from duplexmock.sim.parts import TrailerParts
 
 if TYPE_CHECKING:
-    from duplexmock.sim.client import ClientEnd
     from duplexmock.sim.engine import Engine
-    from duplexmock.sim.server import ServerEnd
 
 Item = tuple[int, Any]
 Parcel = tuple[Item, ...]
@@ -49,10 +49,13 @@ class Lane:
         "inbox",
         "is_closed",
         "is_dead",
+        "is_direct",
+        "is_prompt",
         "message_kind",
         "number",
         "reader",
         "sink",
+        "taker",
         "unread",
         "unread_bytes",
         "writer",
@@ -80,6 +83,12 @@ class Lane:
         """Nothing will arrive any more."""
         self.is_dead = False
         """What is still under way is of no interest to anybody."""
+        self.is_direct = False
+        """What is sent arrives at once, and no choice is made of it: one that plays is at the other end (stream.py)."""
+        self.is_prompt = False
+        """A write returns at once where there is room."""
+        self.taker: Callable[[int, Any], None] | None = None
+        """Takes messages as well as all else, in the place of `read`."""
 
     # The end that writes
 
@@ -136,7 +145,10 @@ class Lane:
     def _put_message(self, parcel: Parcel, size: int) -> None:
         self.unread += 1
         self.unread_bytes += size
-        self.engine.put(self.accept_step, self._accepted, None)
+        if self.is_prompt:
+            self._accepted(None)
+        else:
+            self.engine.put(self.accept_step, self._accepted, None)
         self._put(parcel)
 
     def _put(self, parcel: Parcel) -> None:
@@ -144,7 +156,9 @@ class Lane:
         at_s, number = engine.loop.now_s, self.number
         for kind, what in parcel:
             engine.log.append((at_s, number, _SENT, kind, what))
-        if not self.is_dead:
+        if self.is_direct:
+            self._arrived(parcel)
+        elif not self.is_dead:
             engine.put(self.deliver_step, self._arrived, parcel)
 
     def _accepted(self, _: None) -> None:
@@ -197,6 +211,9 @@ class Lane:
         at_s, number = engine.loop.now_s, self.number
         for kind, what in parcel:
             engine.log.append((at_s, number, _ARRIVED, kind, what))
+            if self.taker is not None:
+                self.taker(kind, what)
+                continue
             if kind != self.message_kind:
                 self.sink(kind, what)
                 continue
@@ -210,6 +227,12 @@ class Lane:
                 continue
             self._was_read(what)
             reader.set_result(what)
+
+    def was_taken(self, payload: bytes) -> None:
+        """Count a message that a taker was given as read."""
+        engine = self.engine
+        engine.log.append((engine.loop.now_s, self.number, _READ, self.message_kind, payload))
+        self._make_room(len(payload))
 
     def _was_read(self, payload: bytes) -> None:
         engine = self.engine
@@ -236,6 +259,40 @@ class Lane:
                 self._put(parcel)
 
 
+class AtClient(Protocol):
+    """The client's end of a call."""
+
+    deadline_s: float | None
+
+    def took(self, kind: int, what: Any) -> None:
+        """Take what the server's lane has brought, or ALL_READ."""
+
+    def done(self) -> bool:
+        """Tell whether it knows how the call ends."""
+
+    def cancel_by_owner(self) -> None:
+        """Cancel the call, as its application would."""
+
+    def deadline_is_up(self) -> None:
+        """End the call by its deadline."""
+
+    def fail(self, code: Code, text: str) -> None:
+        """End the call by what the client's own core says of it."""
+
+    def waits_for(self, future: Any) -> str | None:
+        """Say what it is that completes a future; None where it is not of this end."""
+
+
+class AtServer(Protocol):
+    """The server's end of a call."""
+
+    def took(self, kind: int, what: Any) -> None:
+        """Take what the client's lane has brought."""
+
+    def gone(self) -> None:
+        """Take it that the client is gone."""
+
+
 class Line:
     """One call: its two lanes, and the ends at which they are read and written.
 
@@ -244,11 +301,11 @@ class Line:
 
     __slots__ = ("client", "client_lane", "engine", "method", "number", "refuse_step", "server", "server_lane")
 
-    def __init__(self, engine: Engine, method: str, client: ClientEnd) -> None:
+    def __init__(self, engine: Engine, method: str, client: AtClient) -> None:
         self.engine = engine
         self.method = method
         self.client = client
-        self.server: ServerEnd | None = None
+        self.server: AtServer | None = None
         engine.lines.append(self)
         number = self.number = len(engine.lines)
         of_client, of_server, self.refuse_step = _steps(number)
@@ -311,7 +368,7 @@ class Line:
         self.server_lane.close()
         self.client_lane.kill()
         if self.server is not None:
-            self.server.lost()
+            self.server.gone()
 
 
 @types.coroutine
@@ -352,6 +409,9 @@ def trailers_only(code: int, message: str, metadata: tuple[Any, ...] = ()) -> It
 
 WINDOW_BYTES = 65_535
 """HTTP/2's first window (RFC 9113 section 6.9.2). A larger message waits for a read, which makes room for it."""
+
+CONNECTION = Connection(1, "sim:client", "sim:server", 0)
+"""The connection of all simulated calls."""
 
 ALL_READ = -1
 """The kind of what an end is told when the last message before the end has been read."""

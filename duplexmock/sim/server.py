@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
@@ -19,7 +19,7 @@ from duplexmock.core.rows import RowKind
 from duplexmock.core.status import Code, ErrorCode
 from duplexmock.sim.handling import Style, run, style_of
 from duplexmock.sim.lanes import CLOSED, TWICE, Item, Lane, Line, Parcel, turn
-from duplexmock.sim.parts import HeaderParts, Pairs, TrailerParts
+from duplexmock.sim.parts import USER_AGENT, HeaderParts, Pairs, TrailerParts
 from duplexmock.sim.sendable import INVALID, is_legal, metadata_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,28 @@ class State(Enum):
     STOPPED = "stopped"
 
 
+class Handlers(Protocol):
+    """How handlers are run, and told that their client is gone."""
+
+    def run(self, end: ServerEnd, /) -> Coroutine[Any, Any, None]:
+        """Return what runs the handler of a call to its end."""
+
+    def lost(self, end: ServerEnd, /) -> None:
+        """Let a handler know that nobody hears it any more: a read of its lane has just come to its end."""
+
+
+class Coroutines:
+    """Handlers of grpc.aio: they are cancelled behind the end of their reading."""
+
+    def run(self, end: ServerEnd, /) -> Coroutine[Any, Any, None]:
+        """Return what runs the handler of a call to its end."""
+        return run(end)
+
+    def lost(self, end: ServerEnd, /) -> None:
+        """Cancel the handler in the next turn."""
+        end.server.engine.loop.call_soon(end.cancel)
+
+
 class SimServer(_base_server.Server):  # type: ignore[misc]
     """A server of a simulation.
 
@@ -45,12 +67,18 @@ class SimServer(_base_server.Server):  # type: ignore[misc]
     """
 
     def __init__(
-        self, engine: Engine, interceptors: Sequence[Any], most_calls: int | None, bind: Callable[[SimServer, str], int]
+        self,
+        engine: Engine,
+        interceptors: Sequence[Any],
+        most_calls: int | None,
+        bind: Callable[[SimServer, str], int],
+        handlers: Handlers,
     ) -> None:
         invalid = [each for each in interceptors if not isinstance(each, grpc.aio.ServerInterceptor)]
         if invalid:
             raise ValueError(f"Interceptor must be ServerInterceptor,the following are invalid: {invalid}")
         self.engine = engine
+        self.handlers = handlers
         self.interceptors = tuple(interceptors)
         self.calls: dict[int, ServerEnd] = {}
         """Those whose end the server's core does not know, by number."""
@@ -159,7 +187,7 @@ class SimServer(_base_server.Server):  # type: ignore[misc]
             end.is_too_many = self._running >= self._most_calls
             self._running += not end.is_too_many
         name = f"handler of call {end.line.number} ({end.line.method})"
-        return self.engine.loop.create_task(run(end), name=name, context=self._context.copy())
+        return self.engine.loop.create_task(self.handlers.run(end), name=name, context=self._context.copy())
 
     def ended(self, end: ServerEnd) -> None:
         """Forget a call that is over."""
@@ -270,7 +298,7 @@ class ServerEnd:
     @property
     def invocation_metadata(self) -> tuple[Any, ...]:
         """Return the client's metadata as grpcio gives it."""
-        pairs = (("user-agent", _USER_AGENT), *self._metadata)
+        pairs = (("user-agent", USER_AGENT), *self._metadata)
         return tuple([cygrpc._Metadatum(key, value) for key, value in pairs])
 
     @property
@@ -345,20 +373,26 @@ class ServerEnd:
                 self.lane_in.kill()
                 self.lane_out.send(((_RESET, ErrorCode.REFUSED_STREAM),))
         elif kind == _CANCEL:
-            self.lost()
+            self.gone()
 
-    def lost(self) -> None:
+    def gone(self) -> None:
         """Take it that the client is gone: a read comes to its end, and then the handler is cancelled."""
         self.lane_in.forget()
         self.lane_out.close()
         self.server.ended(self)
-        self.server.engine.loop.call_soon(self._cancel)
+        self.server.handlers.lost(self)
 
     def stopped(self) -> None:
         """End the call because the server stops."""
         if not self.has_status:
             self._say_last(Code.UNAVAILABLE, "Cancelling all calls")
-        self.lost()
+        self.gone()
+
+    def cancelled_here(self) -> None:
+        """End the call by CANCELLED, at the server's own wish."""
+        if not self.has_status and not self.lane_out.is_closed:
+            self._say_last(Code.CANCELLED, "CANCELLED")
+            self.gone()
 
     def _say_last(self, code: Code, message: str) -> None:
         """Let the server's core end the call, with words of its own."""
@@ -369,10 +403,11 @@ class ServerEnd:
         """End the call by metadata that cannot be sent; ExecuteBatchError then."""
         if not is_legal(metadata) and not self.lane_out.is_closed:
             self._say_last(Code.INTERNAL, INVALID)
-            self.lost()
+            self.gone()
             raise cygrpc.ExecuteBatchError(CLOSED)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Cancel the handler, unless it has said its status."""
         self.is_client_gone = True
         if self.task is not None and not self.task.done() and not self.has_status:
             self.task.cancel()
@@ -401,7 +436,6 @@ class ServerEnd:
 _NOTICED = 2
 """Turns in which handlers notice that their calls have ended, before they would be told that the server has stopped."""
 
-_USER_AGENT = f"grpc-python-asyncio/{grpc.__version__} grpc-c (sim)"
 _HEADER, _MESSAGE, _TRAILER = int(RowKind.SERVER_HEADER), int(RowKind.SERVER_MESSAGE), int(RowKind.SERVER_TRAILER)
 _CLIENT_HEADER, _HALF_CLOSE = int(RowKind.CLIENT_HEADER), int(RowKind.CLIENT_HALF_CLOSE)
 _CANCEL, _RESET = int(RowKind.CANCEL), int(RowKind.RESET)

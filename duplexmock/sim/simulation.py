@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from duplexmock.core.connection import Connection
+import grpc
+
 from duplexmock.core.events import Side
 from duplexmock.core.schedule import Schedule
 from duplexmock.core.session import Session
@@ -27,9 +29,14 @@ from duplexmock.sim.bounds import Bounds
 from duplexmock.sim.channel import Dialer, SimChannel
 from duplexmock.sim.deadlock import waiting_line
 from duplexmock.sim.engine import Chooser, Engine
+from duplexmock.sim.lanes import CONNECTION
 from duplexmock.sim.log import Entries, sessions
 from duplexmock.sim.loop import VirtualLoop
-from duplexmock.sim.server import SimServer
+from duplexmock.sim.server import Coroutines, SimServer
+from duplexmock.sim.stream import SimStream, Troupe, VirtualClock
+from duplexmock.sim.sync_channel import SyncChannel
+from duplexmock.sim.sync_server import SyncServer
+from duplexmock.sim.turns import SimThread, Turns
 
 T = TypeVar("T")
 
@@ -51,9 +58,10 @@ class Simulation:
 
     def __init__(self, bounds: Bounds, schedule: Schedule, choose: Chooser | None, leaks: Leaks) -> None:
         self.engine = Engine(bounds, schedule, choose)
+        self.turns = Turns(self.engine.loop)
         self._leaks = leaks
         self._servers: dict[int, SimServer] = {}
-        self._first: SimServer | None = None
+        self._first: SimServer | Troupe | None = None
         self._next_port = _FIRST_PORT
         self._channels: list[SimChannel] = []
 
@@ -81,17 +89,60 @@ class Simulation:
 
         It takes no options, credentials or compression: there is nothing that they would change.
         """
-        port = _port(target) if target else None
-        channel = SimChannel(Dialer(self.engine, lambda: self._find(port), target or "sim"), interceptors)
+        channel = SimChannel(self._dialer(target), interceptors)
         self._channels.append(channel)
         return channel
 
     def aio_server(self, *, interceptors: Sequence[Any] = (), maximum_concurrent_rpcs: int | None = None) -> Any:
         """Return a grpc.aio.Server. Without a port it serves at once; with one, from its `start` on."""
-        server = SimServer(self.engine, interceptors, maximum_concurrent_rpcs, self._bind)
+        server = SimServer(self.engine, interceptors, maximum_concurrent_rpcs, self._bind, Coroutines())
         if self._first is None:
             self._first = server
         return server
+
+    def channel(self, target: str = "") -> Any:
+        """Return a grpc.Channel, for synchronous stubs, to the server at `target` or to the first one.
+
+        The server may be of either kind. Interceptors are put around it by `grpc.intercept_channel`, as everywhere.
+        """
+        port = _port(target) if target else None
+        return SyncChannel(Dialer(self.engine, lambda: self._find(port), target or "sim"), self.turns)
+
+    def server(
+        self,
+        *,
+        handlers: Sequence[grpc.GenericRpcHandler] = (),
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        maximum_concurrent_rpcs: int | None = None,
+    ) -> Any:
+        """Return a grpc.Server, for synchronous servicers (sync_server.py).
+
+        Without a port it serves at once. It takes no thread pool: each call's handler has a thread of its own, and they
+        take turns (turns.py).
+        """
+        server = SyncServer(self.engine, self.turns, interceptors, maximum_concurrent_rpcs, self._bind)
+        server.add_generic_rpc_handlers(handlers)
+        if self._first is None:
+            self._first = server.core
+        return server
+
+    def thread(self, function: Callable[..., Any], *args: Any) -> SimThread:
+        """Start a thread of synchronous code that takes turns with all others; `join()` returns what it returns."""
+        task = self.engine.loop.create_task(self.turns.run(partial(function, *args)), name=f"thread {function!r}")
+        return SimThread(self.turns, task)
+
+    def answer(self, answer: Callable[[SimStream], Awaitable[object]]) -> None:
+        """Let one that plays be the server of channels without a target: `Play.answer`, for one."""
+        self._first = Troupe(self.engine, answer)
+
+    def stream(self, target: str = "") -> SimStream:
+        """Return the client's end of a call that one that plays will open: `Play.perform` asks for such."""
+        return SimStream(self.engine, Side.CLIENT, self._dialer(target))
+
+    @property
+    def clock(self) -> VirtualClock:
+        """Return the clock that a Play goes by."""
+        return VirtualClock(self.engine)
 
     # Running
 
@@ -139,7 +190,8 @@ class Simulation:
                 task.cancel()
             self.engine.settle(0.0)
         if loop._asyncgens:  # type: ignore[attr-defined]
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            self.turns.close()
+        loop.run_until_complete(loop.shutdown_asyncgens())
         for task in loop.open_tasks():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()
@@ -163,7 +215,7 @@ class Simulation:
 
     def sessions(self, side: Side = Side.SERVER) -> tuple[Session, ...]:
         """Return the calls as one side saw them, in the order in which they were opened."""
-        return sessions(self.engine.log, side, _CONNECTION, "the simulation stops before the call's end")
+        return sessions(self.engine.log, side, CONNECTION, "the simulation stops before the call's end")
 
     def left(self) -> tuple[str, ...]:
         """Return a line for each task that is not done, and each timer that has not gone off."""
@@ -172,7 +224,11 @@ class Simulation:
         timers = [f"  a timer at {timer.when():g} s: {timer!r}" for timer in loop.open_timers() if _is_bare(timer)]
         return (*tasks, *timers)
 
-    def _find(self, port: int | None) -> SimServer | None:
+    def _dialer(self, target: str) -> Dialer:
+        port = _port(target) if target else None
+        return Dialer(self.engine, lambda: self._find(port), target or "sim")
+
+    def _find(self, port: int | None) -> SimServer | Troupe | None:
         return self._first if port is None else self._servers.get(port)
 
     def _bind(self, server: SimServer, address: str) -> int:
@@ -218,7 +274,6 @@ def _is_bare(timer: asyncio.TimerHandle) -> bool:
     return not module.startswith("asyncio")
 
 
-_CONNECTION = Connection(1, "sim:client", "sim:server", 0)
 _EMPTY = Schedule()
 _FIRST_PORT = 50051
 _CANCELS = 10

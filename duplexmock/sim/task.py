@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
+from types import FrameType
 from typing import Any
 
 
 class SimTask(asyncio.Task[Any]):
     """A task that hashes as its number."""
 
-    __slots__ = ("number",)
+    __slots__ = ("caller", "number")
 
     number: int
+    caller: FrameType | None
+    """Where the thread waits that this task runs for (turns.py)."""
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class SimTask(asyncio.Task[Any]):
         name: str | None,
         context: Context | None,
     ) -> None:
+        self.caller = None
         self.number = number  # first: asyncio puts the task into a set while it is made
         super().__init__(coro, loop=loop, name=name or f"task {number}", context=context)
 
