@@ -60,6 +60,7 @@ class Simulation:
         self.engine = Engine(bounds, schedule, choose)
         self.turns = Turns(self.engine.loop)
         self._leaks = leaks
+        self._has_failed = False
         self._servers: dict[int, SimServer] = {}
         self._first: SimServer | Troupe | None = None
         self._next_port = _FIRST_PORT
@@ -71,7 +72,7 @@ class Simulation:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         try:
             left: tuple[str, ...] = ()
-            if kind is None:
+            if kind is None and not self._has_failed:
                 self.settle()
                 left = self.left()
         finally:
@@ -162,16 +163,15 @@ class Simulation:
         Deadlock (a MismatchError) where it can never come to its end, with who waits for what. ScriptError where
         another loop runs in this thread: an async test has a loop of its own, on which no time is virtual.
         """
+        if (running := asyncio._get_running_loop()) is not None:
+            main.close()
+            raise ScriptError("sim.run was called in a coroutine; await it" + _ELSEWHERE * (running is not self.loop))
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:
             result: T = self.engine.loop.run_until_complete(main)
-            return result
-        main.close()
-        raise ScriptError(
-            "sim.run was called inside of a running event loop, whose time is not virtual; "
-            "make the test a plain function that calls sim.run(...)"
-        )
+        except BaseException:
+            self._has_failed = True
+            raise
+        return result
 
     def settle(self, horizon_s: float = 60.0) -> None:
         """Let what is under way arrive, and timers of the next `horizon_s` virtual seconds go off."""
@@ -189,9 +189,9 @@ class Simulation:
             for task in tasks:
                 task.cancel()
             self.engine.settle(0.0)
+        self.turns.close()
         if loop._asyncgens:  # type: ignore[attr-defined]
-            self.turns.close()
-        loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_asyncgens())
         for task in loop.open_tasks():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()
@@ -274,6 +274,7 @@ def _is_bare(timer: asyncio.TimerHandle) -> bool:
     return not module.startswith("asyncio")
 
 
+_ELSEWHERE = ", on the simulation's loop: this one's time is not virtual (make the test a plain function)"
 _EMPTY = Schedule()
 _FIRST_PORT = 50051
 _CANCELS = 10
