@@ -191,6 +191,9 @@ class Engine:
         return steps
 
     def _nothing_left(self) -> None:
+        failure, self.loop.failure = self.loop.failure, None
+        if failure is not None:
+            raise failure
         if self._quiet is not None:
             self._quiet()
             return

@@ -50,6 +50,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self.tasks: list[SimTask] = []
         """Those that were made, less those that were found to be done (`open_tasks`)."""
+        self.failure: BaseException | None = None
+        """What is raised out of the loop when nothing is left to do: a thread that does not give way (turns.py)."""
         self._idle = idle
         self._counted = 0
         self._made = 0

@@ -230,6 +230,9 @@ class SyncCall(grpc.RpcError, grpc.Call, grpc.Future):  # type: ignore[misc]
         if self.done():
             return
         ending = self._taking or self._end.engine.loop.create_task(self._end.status(), name="the end of a call")
+        if timeout is None:
+            self._turns.wait(ending)
+            return
         _, late = self._turns.wait(asyncio.wait((ending,), timeout=timeout))
         if late:
             raise grpc.FutureTimeoutError

@@ -25,6 +25,10 @@ from duplexmock.sim.loop import VirtualLoop
 from duplexmock.sim.task import SimTask
 
 
+class Blocked(Exception):
+    """A thread does not give way."""
+
+
 class Turns:
     """All threads of one simulation."""
 
@@ -68,7 +72,15 @@ class Turns:
             worker = Worker()
             self._workers[worker.ident] = worker
         run = (context or copy_context()).run
-        awaitable = worker.begin(lambda: run(function))
+        try:
+            return await self._take_turns(worker, task, lambda: run(function))
+        except Blocked as blocked:
+            self._loop.failure = ScriptError(str(blocked))
+            task.add_done_callback(_retrieved)
+            raise
+
+    async def _take_turns(self, worker: Worker, task: SimTask, function: Callable[[], Any]) -> Any:
+        awaitable = worker.begin(function)
         while awaitable is not None:
             task.caller = worker.caller
             try:
@@ -138,14 +150,15 @@ class Worker:
         self.has_baton = True
         self._mine.release()
         if not self._loops.acquire(timeout=BLOCKED_S):
-            raise ScriptError(f"a thread of the simulation blocks, {self._where()}; {_BLOCKED}")
+            raise Blocked(f"a thread of the simulation blocks, {self._where()}; {_BLOCKED}")
         self.has_baton = False
         return self._wanted
 
     def _where(self) -> str:
-        frame = sys._current_frames().get(self.ident)
+        innermost = frame = sys._current_frames().get(self.ident)
         while frame is not None and is_library(frame):
             frame = frame.f_back
+        frame = frame or innermost
         return "nowhere" if frame is None else f"at {place(frame)}"
 
     # In the thread
@@ -191,6 +204,12 @@ _BLOCKED = (
     f"it has not given way for {BLOCKED_S:g} s: locks, queues and time.sleep stop everything else, and nothing is left "
     "that could wake it; wait by the channel and its calls only"
 )
+
+
+def _retrieved(task: Any) -> None:
+    """Let asyncio not complain of an error that is raised elsewhere."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
