@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,53 @@ def of_grpc_aio(messages: int) -> float:
     return asyncio.run(measured())
 
 
+class SyncEcho(ChatServiceServicer):
+    """Says again what it is told."""
+
+    def Chat(self, request_iterator: Iterator[ChatMessage], context: Any) -> Iterator[ChatMessage]:
+        """Echo."""
+        yield from request_iterator
+
+
+def sync_session(stub: Any, messages: int) -> None:
+    """One whole call, synchronously; BenchError where it did not go as it should have."""
+    said = (ChatMessage(sender="Client", message="Hi there!", timestamp=number) for number in range(messages))
+    call = stub.Chat(said)
+    if [message.timestamp for message in call] != list(range(messages)) or call.code() is not grpc.StatusCode.OK:
+        raise BenchError("the call did not go as it should have")
+
+
+def _sync_rate(stub: Any, messages: int) -> float:
+    for _ in range(20):
+        sync_session(stub, messages)  # warms up
+    sessions, before = 0, time.process_time()
+    while (passed := time.process_time() - before) < ROUND_S:
+        sync_session(stub, messages)
+        sessions += 1
+    return sessions / passed
+
+
+def of_sync_sim(messages: int) -> float:
+    """Synchronous sessions a second, all in one simulation."""
+    with simulate() as sim:
+        add_ChatServiceServicer_to_server(SyncEcho(), sim.server())
+        return _sync_rate(ChatServiceStub(sim.channel()), messages)
+
+
+def of_grpc(messages: int) -> float:
+    """Synchronous sessions a second of grpc over loopback."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    add_ChatServiceServicer_to_server(SyncEcho(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        rate = _sync_rate(ChatServiceStub(channel), messages)
+    server.stop(None).wait()
+    return rate
+
+
 def rows(folder: Path) -> Iterator[Row]:
-    """Yield the rows of both sizes of sessions."""
+    """Yield the rows of both sizes of sessions, and of both APIs."""
     with _one_core():
         for messages in (3, 10):
             rates = _rounds({"sim": of_sim, "sims": of_sims, "grpc.aio": of_grpc_aio}, messages)
@@ -116,6 +162,13 @@ def rows(folder: Path) -> Iterator[Row]:
             yield median_row(f"grpc.aio sessions of {said}", rates["grpc.aio"], "a second")
             ratios = paired(rates["sim"], rates["grpc.aio"])
             yield median_row(f"sim sessions of {said}, of grpc.aio's", ratios, "times", Target(">=", 8))
+        for messages in (3, 10):
+            rates = _rounds({"sim": of_sync_sim, "grpc": of_grpc}, messages)
+            said = f"{messages}+{messages} messages"
+            yield median_row(f"synchronous sim sessions of {said}", rates["sim"], "a second")
+            yield median_row(f"synchronous grpc sessions of {said}", rates["grpc"], "a second")
+            ratios = paired(rates["sim"], rates["grpc"])
+            yield median_row(f"synchronous sim sessions of {said}, of grpc's", ratios, "times", Target(">=", 2))
 
 
 def _rounds(rates: dict[str, Rate], messages: int) -> dict[str, list[float]]:
