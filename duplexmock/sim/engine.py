@@ -78,6 +78,11 @@ class Engine:
         finally:
             self._until_s = self._quiet = None
 
+    def improvise(self) -> None:
+        """Ask nobody from now on, and keep no record: what is still to come is the end of a run that was given up."""
+        self._is_plain = True
+        self.trace, self.log = [], []
+
     def options(self) -> list[Step]:
         """Return the steps that are possible now; at position 0 what a real run would do."""
         steps: list[Step] = []

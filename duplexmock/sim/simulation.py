@@ -61,6 +61,7 @@ class Simulation:
         self.turns = Turns(self.engine.loop)
         self._leaks = leaks
         self._has_failed = False
+        self._left: tuple[str, ...] | None = None
         self._servers: dict[int, SimServer] = {}
         self._first: SimServer | Troupe | None = None
         self._next_port = _FIRST_PORT
@@ -182,6 +183,9 @@ class Simulation:
         loop = self.engine.loop
         if loop.is_closed():
             return
+        self._left = self.left()
+        kept = self.engine.trace, self.engine.log
+        self.engine.improvise()
         for _ in range(_CANCELS):
             tasks = loop.open_tasks()
             if not tasks:
@@ -195,6 +199,7 @@ class Simulation:
         for task in loop.open_tasks():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()
+        self.engine.trace, self.engine.log = kept
 
     # What came of it
 
@@ -218,7 +223,9 @@ class Simulation:
         return sessions(self.engine.log, side, CONNECTION, "the simulation stops before the call's end")
 
     def left(self) -> tuple[str, ...]:
-        """Return a line for each task that is not done, and each timer that has not gone off."""
+        """Return a line for each task that is not done, and each timer that has not gone off, now or at the end."""
+        if self._left is not None:
+            return self._left
         loop, lines = self.engine.loop, self.engine.lines
         tasks = [waiting_line(task, lines) for task in loop.open_tasks()]
         timers = [f"  a timer at {timer.when():g} s: {timer!r}" for timer in loop.open_timers() if _is_bare(timer)]

@@ -97,11 +97,14 @@ def test_tasks_are_cancelled_in_the_order_of_their_making() -> None:
             await asyncio.sleep(1)
             raise ValueError
 
-        with pytest.raises(ExceptionGroup):
+        async def all_of_them() -> None:
             async with asyncio.TaskGroup() as group:
                 for number in range(40):
                     group.create_task(waits(number))
                 group.create_task(fails())
+
+        with pytest.raises(ExceptionGroup):
+            await all_of_them()
         return ended
 
     assert sorted(run(main)) == list(range(40))
@@ -118,7 +121,7 @@ def test_clocks_of_the_machine_pass_through() -> None:
 
 
 REFUSED: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-    "run_in_executor (or asyncio.to_thread) reaches outside of the simulation, where time is not virtual; "
+    "run_in_executor reaches outside of the simulation, where time is not virtual; "
     "call the function itself, or make it a coroutine": lambda: asyncio.to_thread(print),
     "create_connection reaches outside of the simulation, where time is not virtual; use sim.aio_channel() and "
     "sim.aio_server(), and a stand-in for what is no gRPC": lambda: asyncio.open_connection("127.0.0.1", 1),
