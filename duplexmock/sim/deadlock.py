@@ -28,18 +28,34 @@ class Deadlock(MismatchError):
 
 
 def waiting_lines(loop: VirtualLoop, lines: Sequence[Line]) -> list[str]:
-    """Return a line for each task that is not done: its name, what it waits for, and at which line of whose code."""
-    return [waiting_line(task, lines) for task in loop.open_tasks()]
+    """Return a line for each task that is not done: its name, what it waits for, and at which line of the user's code.
+
+    Tasks that grpcio makes for itself are left out: what those wait for is said where the user's code waits for them.
+    """
+    tasks = loop.open_tasks()
+    of_user = [task for task in tasks if not _is_grpcios(task)]
+    return [waiting_line(task, lines) for task in of_user or tasks]
 
 
 def waiting_line(task: SimTask, lines: Sequence[Line]) -> str:
     """Say what a task waits for, and where."""
-    future = getattr(task, "_fut_waiter", None)
-    frames = list(_frames(task.get_coro()))
-    frames = [*reversed(list(_callers(task.caller))), *frames]
+    frames = [*reversed(list(_callers(task.caller))), *_frames(task.get_coro())]
     of_user = [frame for frame in frames if not is_library(frame)]
-    where = place((of_user or frames)[-1]) if frames else "nowhere"
-    return f"  {task.get_name()} waits for {_what(future, lines, frames)}   at {where}"
+    where = f"   at {place(of_user[-1])}" if of_user else ""
+    return f"  {task.get_name()} waits for {_what(_awaited(task), lines, frames)}{where}"
+
+
+def _awaited(task: asyncio.Task[Any]) -> Any:
+    """Return the future that a task waits for, through tasks of grpcio's."""
+    future = getattr(task, "_fut_waiter", None)
+    while isinstance(future, asyncio.Task) and _is_grpcios(future):
+        future = getattr(future, "_fut_waiter", None)
+    return future
+
+
+def _is_grpcios(task: asyncio.Task[Any]) -> bool:
+    frame = next(_frames(task.get_coro()), None)
+    return frame is not None and frame.f_code.co_filename.startswith(_GRPCIO)
 
 
 def _what(future: Any, lines: Sequence[Line], frames: Sequence[FrameType]) -> str:
@@ -97,12 +113,13 @@ def place(frame: FrameType) -> str:
     return f"{shown}:{frame.f_lineno} in {getattr(frame.f_code, 'co_qualname', frame.f_code.co_name)}"
 
 
+_GRPCIO = os.path.dirname(grpc.__file__) + os.sep
 _LIBRARIES = (
     os.path.join(sysconfig.get_paths()["stdlib"], "asyncio"),
     os.path.join(sysconfig.get_paths()["stdlib"], "contextlib"),
     os.path.join(sysconfig.get_paths()["stdlib"], "threading"),
     os.path.join(sysconfig.get_paths()["stdlib"], "queue"),
-    os.path.dirname(grpc.__file__) + os.sep,
+    _GRPCIO,
     os.path.dirname(__file__) + os.sep,
 )
 _DEEPEST = 100

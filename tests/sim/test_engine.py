@@ -92,7 +92,7 @@ def test_a_chooser_is_asked_where_there_are_several_options() -> None:
     chooser = Chosen()
     with simulate(choose=chooser) as sim:
         sim.run(says(serve(sim, echo), b"a"))
-    assert chooser.offered == ["> w>", "w> >", "w< <", "w< <"]
+    assert chooser.offered == ["> w>", "w> >", "> w< <", "w< <"]
 
 
 def test_a_choice_that_is_not_there_is_refused() -> None:
