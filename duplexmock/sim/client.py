@@ -173,7 +173,7 @@ class ClientEnd:
 
     def send_serialized_message(self, message: bytes) -> Awaitable[None]:
         """Write a message; ExecuteBatchError where that cannot be."""
-        if not isinstance(message, bytes | None):
+        if type(message) is not bytes and message is not None:
             kind = type(message).__name__
             raise TypeError(f"Argument 'message' has incorrect type (expected bytes, got {kind})")
         return self.line.client_lane.write(message or b"")

@@ -43,8 +43,11 @@ class Handlers(Protocol):
     def run(self, end: ServerEnd, /) -> Coroutine[Any, Any, None]:
         """Return what runs the handler of a call to its end."""
 
-    def lost(self, end: ServerEnd, /) -> None:
-        """Let a handler know that nobody hears it any more: a read of its lane has just come to its end."""
+    def lost(self, end: ServerEnd, heard_all: bool, /) -> None:
+        """Let a handler know that nobody hears it any more: a read of its lane has just come to its end.
+
+        `heard_all` says that this end was the half-close, which came before.
+        """
 
 
 class Coroutines:
@@ -54,9 +57,12 @@ class Coroutines:
         """Return what runs the handler of a call to its end."""
         return run(end)
 
-    def lost(self, end: ServerEnd, /) -> None:
-        """Cancel the handler in the next turn."""
-        end.server.engine.loop.call_soon(end.cancel)
+    def lost(self, end: ServerEnd, heard_all: bool, /) -> None:
+        """Cancel the handler: at once where it has heard the half-close or is about to, else in the next turn."""
+        if heard_all:
+            end.cancel()
+        else:
+            end.server.engine.loop.call_soon(end.cancel)
 
 
 class SimServer(_base_server.Server):  # type: ignore[misc]
@@ -377,10 +383,11 @@ class ServerEnd:
 
     def gone(self) -> None:
         """Take it that the client is gone: a read comes to its end, and then the handler is cancelled."""
+        heard_all = self.lane_in.has_ended
         self.lane_in.forget()
         self.lane_out.close()
         self.server.ended(self)
-        self.server.handlers.lost(self)
+        self.server.handlers.lost(self, heard_all)
 
     def stopped(self) -> None:
         """End the call because the server stops."""

@@ -105,7 +105,7 @@ class Threads:
         """Return what runs the handler of a call to its end."""
         return self._turns.run(partial(self._handle, end), Context())
 
-    def lost(self, end: ServerEnd, /) -> None:
+    def lost(self, end: ServerEnd, heard_all: bool, /) -> None:
         """Let it be known that the client is gone; that is a delivery of its own, behind the end of the requests."""
         end.server.engine.put(end.line.client_lane.deliver_step, _gone, end)
 
