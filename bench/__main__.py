@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import learn, plugin, record, replay, script
+from bench import learn, plugin, record, replay, script, sim
 from bench.jobs import Skipped
 from bench.processes import BenchError
 from bench.rows import Row, heading, line
@@ -58,6 +58,7 @@ PARTS: dict[str, Callable[[Path], Iterable[Row]]] = {
     "learn": learn.rows,
     "plugin": plugin.rows,
     "script": script.rows,
+    "sim": sim.rows,
 }
 """The parts by name: each yields its rows and puts its files into the folder it is given."""
 

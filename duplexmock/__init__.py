@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # type checkers take it for that of typing, which takes longe
     from duplexmock.core.given import like as like
     from duplexmock.core.outcome import Mismatch as Mismatch
     from duplexmock.core.outcome import Outcome as Outcome
+    from duplexmock.core.schedule import Schedule as Schedule
     from duplexmock.core.session import Session as Session
     from duplexmock.core.status import Code as Code
     from duplexmock.core.words import after as after
@@ -56,9 +57,12 @@ if TYPE_CHECKING:  # type checkers take it for that of typing, which takes longe
     from duplexmock.play.handler import handler as handler
     from duplexmock.schema.descriptors import Descriptors as Descriptors
     from duplexmock.schema.script import Script as Script
+    from duplexmock.sim.bounds import Bounds as Bounds
+    from duplexmock.sim.simulation import simulate as simulate
     from duplexmock.store.fixture import Fixture as Fixture
 
 _HOMES = {
+    "Bounds": "sim.bounds",
     "Call": "play.call",
     "Code": "core.status",
     "Descriptors": "schema.descriptors",
@@ -70,6 +74,7 @@ _HOMES = {
     "MismatchError": "errors",
     "Outcome": "core.outcome",
     "ProtocolError": "errors",
+    "Schedule": "core.schedule",
     "Script": "schema.script",
     "ScriptError": "errors",
     "Session": "core.session",
@@ -98,6 +103,7 @@ _HOMES = {
     "sequence": "core.words",
     "serve": "net.serve",
     "server": "core.words",
+    "simulate": "sim.simulation",
     "status": "core.words",
     "turn": "core.words",
 }

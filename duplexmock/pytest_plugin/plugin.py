@@ -21,6 +21,8 @@ from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.report import lines
 from duplexmock.pytest_plugin.run import RUN, Run
 from duplexmock.pytest_plugin.settling import DUPLEX, in_its_loop, settle
+from duplexmock.pytest_plugin.simulated import duplex_sim as duplex_sim
+from duplexmock.pytest_plugin.simulated import pytest_pyfunc_call as pytest_pyfunc_call
 
 if TYPE_CHECKING:
     from duplexmock.pytest_plugin.duplex import Duplex
