@@ -9,8 +9,9 @@ READY  := $(VENV)/ready
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
+# A worker for each core; a file's tests stay together, because they share peers that had to be built or started.
 test: $(READY)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 	$(if $(TESTS),,$(BIN)/python tests/downstream.py)
 
 # The suite of examples/chat_app alone, with a wheel in a clean environment.
