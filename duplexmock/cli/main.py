@@ -45,7 +45,7 @@ class _Commands(click.Group):
     cls=_Commands,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 @click.version_option(__version__, message="duplexmock %(version)s")
 @click.pass_context
