@@ -47,11 +47,12 @@ def align(ours: Sequence[Features], theirs: Sequence[Features]) -> list[tuple[in
             if row == column == 0:
                 best = 0.0
             over = column - above_low
-            if row and over < len(above) and above[over] >= best:
+            # Only what is better is taken: of those that are alike the first belong to the first, as a replay has it.
+            if row and over < len(above) and above[over] > best:
                 best, step = above[over], _OURS
             if row and column and 0 < over <= len(above):
                 like = likeness.of(row - 1, column - 1)
-                if like and above[over - 1] + like >= best:
+                if like and above[over - 1] + like > best + _ROUNDING:
                     best, step = above[over - 1] + like, _BOTH
             scores.append(best)
             taken[column - low] = step
@@ -167,6 +168,8 @@ def _grows(numbers: Sequence[float]) -> bool:
 
 
 _NEVER = float("-inf")
+_ROUNDING = 1e-9
+"""Sums of the same numbers in another order differ by less."""
 _BOTH, _OURS, _THEIRS = 0, 1, 2
 _OF_FORM = 0.1
 _LEAST_IN_COMMON = 1 / 3
