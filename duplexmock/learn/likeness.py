@@ -61,6 +61,22 @@ def align(ours: Sequence[Features], theirs: Sequence[Features]) -> list[tuple[in
     return _path(steps, len(ours), len(theirs))
 
 
+def pair_up(ours: Sequence[Features], theirs: Sequence[Features]) -> list[tuple[int, int]]:
+    """Return the pairs of positions that belong together, of as many as there are of the others, in any order.
+
+    Those that are most alike go first, and of those that are as alike the ones that are at the same position.
+    """
+    likeness = _Likeness(ours, theirs)
+    like = {(our, their): likeness.of(our, their) for our in range(len(ours)) for their in range(len(theirs))}
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for our, their in sorted(like, key=lambda pair: (-like[pair], abs(pair[0] - pair[1]), pair)):
+        if our not in found and their not in taken:
+            found[our] = their
+            taken.add(their)
+    return sorted(found.items())
+
+
 def _path(steps: Sequence[tuple[int, bytearray]], row: int, column: int) -> list[tuple[int, int]]:
     pairs = []
     while row or column:
