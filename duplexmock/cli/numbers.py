@@ -26,4 +26,4 @@ def number(allowed: str, fits: Callable[[float], bool]) -> Callable[[str], float
 GRACE = number("a number of seconds, 0 or more", lambda value: 0 <= value < math.inf)
 SPEED = number("a number more than 0; 1 is as recorded, inf as fast as possible", lambda value: value > 0)
 TIMEOUT = number("a number of seconds more than 0, or inf", lambda value: value > 0)
-HOLD = number("a number of seconds more than 0", lambda value: 0 < value < math.inf)
+HOLD = number("a number of seconds more than 0 and less than 1,000,000", lambda value: 0 < value < 1e6)

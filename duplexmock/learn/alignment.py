@@ -7,9 +7,12 @@ from itertools import pairwise
 
 from duplexmock.core.events import ClientMessage, ServerMessage, Side
 from duplexmock.core.session import Session
-from duplexmock.learn.likeness import align
+from duplexmock.learn.likeness import align, pair_up
 from duplexmock.learn.runs import Call, Message, read_runs
 from duplexmock.schema.descriptors import Descriptors
+
+MOST_PAIRED_UP = 300
+"""Calls of a method of which each is compared with each; of more the order counts."""
 
 
 def same_messages(
@@ -62,11 +65,12 @@ def _pairs(runs: Sequence[list[Call]]) -> Iterator[tuple[list[Call], list[Call]]
 
 
 def _aligned(ours: Sequence[Call], theirs: Sequence[Call]) -> Iterator[tuple[Call, Call]]:
-    """Yield the calls that belong together: of a method the first with the first, if there are as many."""
+    """Yield the calls that belong together: of a method those that are most alike, if there are as many.
+
+    Calls that were open at the same time may have found one another's sessions, where what tells them apart came late.
+    """
     for method in dict.fromkeys(call.session.method for call in ours):
         of_ours, of_theirs = ([call for call in run if call.session.method == method] for run in (ours, theirs))
-        if len(of_ours) == len(of_theirs):
-            yield from zip(of_ours, of_theirs, strict=True)
-        else:
-            pairs = align([call.features for call in of_ours], [call.features for call in of_theirs])
-            yield from ((of_ours[our], of_theirs[their]) for our, their in pairs)
+        together = pair_up if len(of_ours) == len(of_theirs) <= MOST_PAIRED_UP else align
+        pairs = together([call.features for call in of_ours], [call.features for call in of_theirs])
+        yield from ((of_ours[our], of_theirs[their]) for our, their in pairs)

@@ -79,7 +79,7 @@ class Experiment:
         descriptors: Descriptors | None = None,
     ) -> None:
         if hold_s is not None and not 0 < hold_s < _FOR_EVER_S:
-            raise ScriptError(f"hold {hold_s:g}: not a number of seconds more than 0")
+            raise ScriptError(f"hold {hold_s:g}: not a number of seconds more than 0 and less than {_FOR_EVER_S:,.0f}")
         if runs is not None and runs < 2:
             raise ScriptError(f"runs {runs}: at least 2; one probe cannot tell a reaction from a clock")
         self.path = path
@@ -93,6 +93,7 @@ class Experiment:
         self._stage = partial(
             Stage, [path], side.other, self._options, descriptors=descriptors, ignore=ignore, bind=bind
         )
+        self._stage().close()  # what does not fit is refused now
         self.hold_ns = hold_ns_for(self.recorded, side) if hold_s is None else round(hold_s * 1e9)
         self.probes = probes_for(self.recorded) if runs is None else runs
         self._may_go_on = runs is None
@@ -100,9 +101,11 @@ class Experiment:
 
     @property
     def lasts_ns(self) -> int:
-        """Return how long it takes, at the most and about, when the peer reacts at once."""
+        """Return how long it takes, at the most and about, when the peer is as slow as it was recorded."""
         events = sum(len(session.lane(self.side.other)) for session in self.recorded)
-        return sum(round(self.hold_ns * stretch(turn)) * events for turn in range(self.probes))
+        times_ns = [entry.at_ns for session in self.recorded for entry in session.entries]
+        recorded_ns = max(times_ns) - min(times_ns)
+        return sum(round(self.hold_ns * stretch(turn)) * events + recorded_ns for turn in range(self.probes))
 
     async def learn(self, run: Run, done: Callable[[int], None] = lambda probe: None) -> Lesson:
         """Make all probes; `done` is told of each. MismatchError where nothing can be learned from them.

@@ -47,17 +47,34 @@ def align(ours: Sequence[Features], theirs: Sequence[Features]) -> list[tuple[in
             if row == column == 0:
                 best = 0.0
             over = column - above_low
-            if row and over < len(above) and above[over] >= best:
+            # Only what is better is taken: of those that are alike the first belong to the first, as a replay has it.
+            if row and over < len(above) and above[over] > best:
                 best, step = above[over], _OURS
             if row and column and 0 < over <= len(above):
                 like = likeness.of(row - 1, column - 1)
-                if like and above[over - 1] + like >= best:
+                if like and above[over - 1] + like > best + _ROUNDING:
                     best, step = above[over - 1] + like, _BOTH
             scores.append(best)
             taken[column - low] = step
         steps.append((low, taken))
         above, above_low = scores, low
     return _path(steps, len(ours), len(theirs))
+
+
+def pair_up(ours: Sequence[Features], theirs: Sequence[Features]) -> list[tuple[int, int]]:
+    """Return the pairs of positions that belong together, of as many as there are of the others, in any order.
+
+    Those that are most alike go first, and of those that are as alike the ones that are at the same position.
+    """
+    likeness = _Likeness(ours, theirs)
+    like = {(our, their): likeness.of(our, their) for our in range(len(ours)) for their in range(len(theirs))}
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for our, their in sorted(like, key=lambda pair: (-like[pair], abs(pair[0] - pair[1]), pair)):
+        if our not in found and their not in taken:
+            found[our] = their
+            taken.add(their)
+    return sorted(found.items())
 
 
 def _path(steps: Sequence[tuple[int, bytearray]], row: int, column: int) -> list[tuple[int, int]]:
@@ -167,6 +184,8 @@ def _grows(numbers: Sequence[float]) -> bool:
 
 
 _NEVER = float("-inf")
+_ROUNDING = 1e-9
+"""Sums of the same numbers in another order differ by less."""
 _BOTH, _OURS, _THEIRS = 0, 1, 2
 _OF_FORM = 0.1
 _LEAST_IN_COMMON = 1 / 3

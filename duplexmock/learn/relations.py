@@ -3,7 +3,7 @@
 A value that comes back proves a relation the better the more values it could have been: a uuid does at once, a 7 never
 does. So every value has bits, less where it could be one of many, and a relation needs MIN_BITS of them over all runs.
 Two clocks that are read in the same second agree by chance: a time in seconds or milliseconds proves something only
-where more time than that lay between the two messages.
+where more time than that lay between the two messages, and CLOCK_TO_WIRE_NS besides.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from duplexmock.learn.fields import LaneField
-from duplexmock.schema.scalars import Scalar
+from duplexmock.learn.fields import LaneField, raw_of, scanned
+from duplexmock.schema.scalars import Scalar, read
 
 MIN_BITS = 24
 """What a relation has to prove: chance makes one such in sixteen million. One port number in each of two runs does."""
+
+CLOCK_TO_WIRE_NS = 100_000_000
+"""How long a clock may have been read before it was seen to be said: a busy machine takes a process away meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +135,18 @@ def _proven(
     in_runs: int,
 ) -> set[LaneField]:
     """Return the fields that agree with the target more often than chance makes them, in so many runs at least."""
-    unit_ns = _unit_ns([each.value for each in every])
+    unit_ns = _unit_ns([each.value for each in every], is_timestamp=target.is_timestamp)
+    is_fine_timestamp = target.is_timestamp and not unit_ns
     bits: dict[LaneField, dict[tuple[int, Scalar], float]] = {}
     for appearance, fields in zip(every, before, strict=True):
         run, value = appearance.moment.run, appearance.value
         for field, moment in fields.items():
             if field is target:
                 continue
-            proof = _bits(value, is_timestamp=target.is_timestamp) - math.log2(max(1, appearances.count(run, field)))
+            proof = _bits(value, is_fine_timestamp=is_fine_timestamp) - math.log2(max(1, appearances.count(run, field)))
             if unit_ns:
-                waited = min(1.0, (appearance.moment.at_ns - moment.at_ns) / unit_ns)
+                waited_ns = appearance.moment.at_ns - moment.at_ns - CLOCK_TO_WIRE_NS
+                waited = min(1.0, max(0, waited_ns) / unit_ns)
                 proof = min(proof, -math.log2(max(1 - waited, 2**-MIN_BITS)))
             known = bits.setdefault(field, {})
             known[run, value] = max(0.0, proof, known.get((run, value), 0.0))
@@ -179,12 +184,12 @@ def _cover(
     return tuple(chosen)
 
 
-def _bits(value: Scalar, *, is_timestamp: bool) -> float:
+def _bits(value: Scalar, *, is_fine_timestamp: bool) -> float:
     """Return how much a value tells apart, in bits: as many as it has, less the zeros it ends with."""
     match value:
         case bytes():
-            # Text has fewer bits than bytes have; the seconds of a Timestamp, which others read as well, take seven.
-            return 8.0 * max(0, len(value) - 7) if is_timestamp else 4.0 * len(value)
+            # Others read the seconds of a Timestamp as well. Text has fewer bits than bytes have.
+            return _round(_nanos(value)).bit_length() if is_fine_timestamp else 4.0 * len(value)
         case float():
             if not math.isfinite(value):
                 return 0.0
@@ -200,11 +205,14 @@ def _round(number: int) -> int:
     return number
 
 
-def _unit_ns(values: Sequence[Scalar]) -> int:
+def _unit_ns(values: Sequence[Scalar], *, is_timestamp: bool) -> int:
     """Return the step of the clock that these values were read from; 0 where they are none, or one that is fine."""
+    if is_timestamp:
+        nanos = [_nanos(value) for value in values]
+        return next((unit_ns for unit_ns in _UNITS_NS if not any(each % unit_ns for each in nanos)), 0)
     numbers = [value for value in values if isinstance(value, int)]
     if len(numbers) == len(values):
-        for unit_ns in (1_000_000_000, 1_000_000):
+        for unit_ns in _UNITS_NS:
             a_second = 1_000_000_000 // unit_ns
             low, high = _YEAR_2010_S * a_second, _YEAR_2060_S * a_second
             if all(low <= number <= high for number in numbers):
@@ -220,6 +228,20 @@ def _unit_ns(values: Sequence[Scalar]) -> int:
     return unit if (unit := max(units, default=0)) >= 1_000_000 else 0
 
 
+def _nanos(timestamp: Scalar) -> int:
+    """Return the field `nanos` of a google.protobuf.Timestamp as it was on the wire."""
+    raw = timestamp if isinstance(timestamp, bytes) else b""
+    found = [
+        value
+        for place in scanned(raw) or ()
+        if place.number == _NANOS
+        for value in read(place.wire_type, raw_of(raw, place), None)
+    ]
+    return found[-1] if found and isinstance(found[-1], int) else 0
+
+
+_UNITS_NS = (1_000_000_000, 1_000_000)
+_NANOS = 2
 _TIME = re.compile(rb"\b\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?")
 _LONG_TEXT = 1000
 _YEAR_2010_S, _YEAR_2060_S, _A_YEAR_S = 1_262_304_000, 2_840_140_800, 31_536_000

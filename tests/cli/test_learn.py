@@ -307,7 +307,7 @@ def test_a_signal_ends_it_and_nothing_is_learned(
         with started("learn", path, "--hold", "100", *there) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
-            assert first.endswith("until nothing has come for 100 s, and longer: in 2 probes, up to 960 s\n")
+            assert first.endswith("until nothing has come for 100 s, and longer: in 2 probes, up to 961 s\n")
             process.send_signal(number)
             stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (130, "", "")
@@ -326,7 +326,14 @@ def test_its_help_says_what_it_does() -> None:
     [
         ([], "--target or -- COMMAND: whose needs are to be learned?"),
         (["--listen", "127.0.0.1:0", "--target", "h:1"], "--listen is where COMMAND dials, and there is none."),
-        (["--hold", "0", "--target", "h:1"], "Invalid value for '--hold': '0' is not a number of seconds more than 0."),
+        (
+            ["--hold", "0", "--target", "h:1"],
+            "Invalid value for '--hold': '0' is not a number of seconds more than 0 and less than 1,000,000.",
+        ),
+        (
+            ["--hold", "1e6", "--target", "h:1"],
+            "Invalid value for '--hold': '1e6' is not a number of seconds more than 0 and less than 1,000,000.",
+        ),
         (["--runs", "1", "--target", "h:1"], "Invalid value for '--runs': 1 is not in the range x>=2."),
         (
             ["--timeout", "-1", "--", "true"],
@@ -349,11 +356,23 @@ def test_usage_errors(path: Path, arguments: list[str], sentence: str) -> None:
         (["--", "no-such-command"], "no-such-command: no such command"),
         (["--session", "2", "--", "true"], "{path}: there is no session 2; the fixture holds session 1 alone"),
         (["--method", "*/None", "--", "true"], "{path}: no sessions to learn from"),
+        (["--ignore", "a b", "--", "true"], "ignore 'a b': 'a b' is neither a field's name nor its number"),
     ],
 )
 def test_what_cannot_be_done_is_refused(path: Path, arguments: list[str], sentence: str) -> None:
     with untouched(path):
         assert said(path, *arguments) == (2, f"Error: {sentence.format(path=path)}\n")
+
+
+def test_the_time_that_the_recording_took_is_told_as_well(tmp_path: Path) -> None:
+    """A server that pushed for a minute pushes for a minute in each probe."""
+    pushes = tuple((1_000 * n, reply(f"{n}")) for n in range(1, 60))
+    path = written(tmp_path / "x.duplex", recorded((0, REQUEST), (1, ANSWER), *pushes, (60_000, HALF_CLOSE)))
+    code, stdout = said(path, "--hold", "1", "--target", "127.0.0.1:1")
+    assert code == 2
+    assert stdout.partition("\n")[0].endswith(
+        "each event is held until nothing has come for 1 s, and longer: in 2 probes, up to 127 s"
+    )
 
 
 def test_a_file_that_cannot_be_learned_from_is_refused(path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 from duplexmock.core.events import Side
 from duplexmock.core.session import Session
 from duplexmock.learn.candidates import candidates
+from duplexmock.schema.descriptors import Descriptors
 from tests.learn.runs import DESCRIPTORS, TALK, call
+from tests.schema.protos import everything, kinds_file, set_of
 
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
 ID, OTHER_ID, TOKEN = "3f29c81d0b6a47e5", "90d1e2f3a4b5c6d7", "f00dfeedcafe1234"
@@ -83,6 +85,35 @@ def test_a_time_that_comes_back_much_later_is_tried() -> None:
     assert candidates([call(">", {1: A_SECOND}, "<", {1: A_SECOND}, step_ns=2_000 * MS)], CLIENT) == (
         (f"{TALK}>1", f"{TALK}<1"),
     )
+
+
+def test_a_time_that_comes_back_before_a_busy_machine_may_have_said_it_is_not_tried() -> None:
+    """Two clocks were read in the same millisecond, and the second time was said some milliseconds later."""
+    said = (">", {1: A_SECOND * 1000 + 123}, "<", {1: A_SECOND * 1000 + 123})
+    assert candidates([call(*said, step_ns=99 * MS)], CLIENT) == ()
+    assert candidates([call(*said, step_ns=102 * MS)], CLIENT) == ((f"{TALK}>1", f"{TALK}<1"),)
+
+
+@pytest.mark.parametrize(
+    ("nanos", "step_ns", "is_tried"),
+    [
+        (123_000_000, 20 * MS, False),
+        (123_000_000, 102 * MS, True),
+        (0, 900 * MS, False),
+        (0, 1_100 * MS, True),
+        (123_456_789, MS, True),
+    ],
+)
+def test_a_timestamp_proves_as_much_as_its_clock_is_fine(nanos: int, step_ns: int, is_tried: bool) -> None:
+    file = kinds_file()
+    file.service[0].method.add(name="Taste", input_type=".kinds.Everything", output_type=".kinds.Everything")
+    method = "/kinds.Kitchen/Taste"
+    message = everything()
+    message.timestamp.FromNanoseconds(A_SECOND * 10**9 + nanos)
+    said = message.SerializeToString()
+    bind = ((f"{method}>timestamp", f"{method}<timestamp"),)
+    recorded = [call(">", said, "<", said, method=method, step_ns=step_ns)]
+    assert candidates(recorded, CLIENT, Descriptors(set_of(file))) == (bind if is_tried else ())
 
 
 def test_values_that_prove_little_prove_something_together() -> None:

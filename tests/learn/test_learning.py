@@ -790,10 +790,11 @@ def test_a_server_that_is_gone_before_the_second_probe_is_told(path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"hold_s": 0}, "hold 0: not a number of seconds more than 0"),
-        ({"hold_s": -0.5}, "hold -0.5: not a number of seconds more than 0"),
-        ({"hold_s": float("inf")}, "hold inf: not a number of seconds more than 0"),
-        ({"hold_s": float("nan")}, "hold nan: not a number of seconds more than 0"),
+        ({"hold_s": 0}, "hold 0: not a number of seconds more than 0 and less than 1,000,000"),
+        ({"hold_s": -0.5}, "hold -0.5: not a number of seconds more than 0 and less than 1,000,000"),
+        ({"hold_s": float("inf")}, "hold inf: not a number of seconds more than 0 and less than 1,000,000"),
+        ({"hold_s": float("nan")}, "hold nan: not a number of seconds more than 0 and less than 1,000,000"),
+        ({"hold_s": 1e6}, "hold 1e+06: not a number of seconds more than 0 and less than 1,000,000"),
         ({"runs": 1}, "runs 1: at least 2; one probe cannot tell a reaction from a clock"),
         ({"timeout_s": 0}, "timeout 0: not more than 0 seconds"),
         ({"sessions": [2]}, "{path}: there is no session 2; the fixture holds session 1 alone"),

@@ -63,3 +63,13 @@ def test_one_message_more_here_and_there_shifts_nothing(length):
         others.insert(position, "t:more")
 
     assert align(_lane(*words), _lane(*others)) == expected
+
+
+@pytest.mark.parametrize(("length", "more"), [(49, 11), (5, 1), (5, -2)])
+def test_of_messages_that_are_alike_the_first_belong_to_the_first(length, more):
+    """Pushes of a timer, of which a longer run brings more behind those that were recorded."""
+    ours, theirs = (
+        [f"t:tick at:{start + n}" for n in range(count)] for start, count in ((0, length), (900, length + more))
+    )
+
+    assert align(_lane(*ours), _lane(*theirs)) == [(n, n) for n in range(min(length, length + more))]
