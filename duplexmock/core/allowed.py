@@ -72,7 +72,7 @@ def waiting(walk: Walk, side: Side) -> str:
 def not_allowed(what: str, after: str, allowed: str, differences: Sequence[Difference] = ()) -> str:
     """Say that something came which may not; `what` names it, and `differences` are those to the one thing awaited."""
     told = f" ({'; '.join(map(str, differences[:_TOLD]))})" if differences else ""
-    return f"{what[:1].upper()}{what[1:]}, is not allowed here: {after} {allowed}{told}."
+    return f"{what[:1].upper()}{what[1:]} is not allowed here: {after} {allowed}{told}."
 
 
 def differences(walk: Walk, codec: Codec, event: Event) -> tuple[Difference, ...]:

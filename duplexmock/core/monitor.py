@@ -62,7 +62,7 @@ def monitor(language: Language, session: Session) -> Mismatch | None:
             break  # it crossed the end of the call
         if not walk.take(int(row_of(event, 0)[0]), what):
             plainly = type(event)(what) if isinstance(what, bytes) else event  # type: ignore[arg-type,call-arg]
-            named = f"entry {position + 1}, {allowed.event_told(codec, plainly, messages[side])}"
+            named = f"entry {position + 1}, {allowed.event_told(codec, plainly, messages[side])},"
             differences = allowed.differences(walk, codec, plainly)
             sentence = allowed.not_allowed(named, last, allowed.may_come(walk, list(Side)), differences)
             return Mismatch(

@@ -126,17 +126,18 @@ class Script:
                 )
         return language
 
-    def mismatch(self, session: Session, descriptors: Descriptors | None = None) -> Mismatch | None:
+    def mismatch(self, session: Session, descriptors: Source | None = None) -> Mismatch | None:
         """Return the first thing in a session that the script does not allow, None where it is one of its words."""
-        return monitor(self.language(descriptors), session)
+        language = self.language() if descriptors is None else self._language(descriptors)
+        return monitor(language, session)
 
-    def check(self, session: Session, descriptors: Descriptors | None = None) -> None:
+    def check(self, session: Session, descriptors: Source | None = None) -> None:
         """Raise MismatchError, with one sentence, where a session is not as the script says; both sides are judged."""
         mismatch = self.mismatch(session, descriptors)
         if mismatch is not None:
             raise MismatchError(f"session {session.number}, {session.method}: {mismatch.sentence}")
 
-    def _language(self, descriptors: Descriptors | None) -> Language:
+    def _language(self, descriptors: Source | None) -> Language:
         own = self.descriptors if self.descriptors is not None else descriptors
         if own is None and not any(isinstance(each, Fields | Protobuf) for each in _messages(self.parts)):
             # Functions may still return dicts; then they are told that descriptors are missing.

@@ -178,7 +178,7 @@ def test_after_lets_the_client_be_first():
 
 def test_a_message_that_is_not_the_one_that_may_come():
     sentence = (
-        "ClientMessage #2 b'c', is not allowed here: after ClientMessage #1 only b\"b\" may come from the client "
+        "ClientMessage #2 b'c' is not allowed here: after ClientMessage #1 only b\"b\" may come from the client "
         "(message: expected b'b', got b'c')."
     )
     outcome = (
@@ -191,7 +191,7 @@ def test_a_message_that_is_not_the_one_that_may_come():
 
 def test_a_message_behind_a_half_close_that_nothing_may_follow():
     sentence = (
-        "ServerMessage #2 b'c', is not allowed here: after ServerMessage #1 only status OK may come from the server."
+        "ServerMessage #2 b'c' is not allowed here: after ServerMessage #1 only status OK may come from the server."
     )
     book = played_by_client(client(b"a", half_close()), server(b"b"))
     outcome = (
@@ -202,7 +202,7 @@ def test_a_message_behind_a_half_close_that_nothing_may_follow():
 
 def test_a_half_close_while_messages_are_needed():
     sentence = (
-        'The client\'s half-close, is not allowed here: after ClientMessage #1 only b"b" may come from the client.'
+        'The client\'s half-close is not allowed here: after ClientMessage #1 only b"b" may come from the client.'
     )
     book = played_by_server(client(b"a", b"b"))
     assert (
@@ -212,7 +212,7 @@ def test_a_half_close_while_messages_are_needed():
 
 def test_an_answer_that_is_not_what_the_function_makes():
     sentence = (
-        "ServerMessage #1 b'x', is not allowed here: after the server's initial metadata only b\"a\" may come from the "
+        "ServerMessage #1 b'x' is not allowed here: after the server's initial metadata only b\"a\" may come from the "
         "server (message: expected b'a', got b'x')."
     )
     book = played_by_client(turn(b"a", reply=echo))
@@ -251,7 +251,7 @@ def test_a_client_may_be_early_by_default():
 
 
 def test_a_client_that_is_early_is_a_mismatch_where_order_is_asked_for():
-    sentence = "ClientMessage #2 b'c', is not allowed here: after ClientMessage #1 nothing may come from the client."
+    sentence = "ClientMessage #2 b'c' is not allowed here: after ClientMessage #1 nothing may come from the client."
     book = played_by_server(turn(b"a", reply=b"b"), client(b"c"), expect="order")
     outcome = (book >> HEADER >> (ask("a"), ask("c")) << refused(sentence, GRPC_ANSWER)).failed()
     assert outcome.mismatch.sentence == sentence
@@ -259,7 +259,7 @@ def test_a_client_that_is_early_is_a_mismatch_where_order_is_asked_for():
 
 def test_what_could_never_come_is_told_while_we_still_have_to_say_something():
     sentence = (
-        "ClientMessage #1 b'x', is not allowed here: after the client's header only b\"a\" or the half-close may come "
+        "ClientMessage #1 b'x' is not allowed here: after the client's header only b\"a\" or the half-close may come "
         "from the client (message: expected b'a', got b'x')."
     )
     book = played_by_server(any_order(every("5s", server(b"tick")), repeat(client(b"a"))))

@@ -58,7 +58,7 @@ def test_a_dict_is_matched_on_the_fields_it_names():
     (payload,) = answers(script, HI.SerializeToString())
     assert chat(payload) == chat_pb2.ChatMessage(message="yo")
     assert answers(script, YO.SerializeToString()) == (
-        "ClientMessage #1 {sender: 'Server', message: 'yo'}, is not allowed here: after the client's header only "
+        "ClientMessage #1 {sender: 'Server', message: 'yo'} is not allowed here: after the client's header only "
         "{\"message\": \"hi\"} may come from the client (message: expected 'hi', got 'yo')."
     )
 
@@ -222,7 +222,7 @@ def test_the_client_plays_against_what_the_function_would_answer():
     player.received([row_of(ServerMessage(YO.SerializeToString()))], 1)
     assert player.mismatch is not None
     assert player.mismatch.sentence == (
-        "ServerMessage #1 {sender: 'Server', message: 'yo'}, is not allowed here: after the client's half-close only "
+        "ServerMessage #1 {sender: 'Server', message: 'yo'} is not allowed here: after the client's half-close only "
         '{"sender": "Server", "message": "HI"} may come from the server (message: expected \'HI\', got \'yo\').'
     )
 
