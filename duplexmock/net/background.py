@@ -44,7 +44,10 @@ class Background:
             raise
 
     def close(self) -> None:
-        """End the loop, cancelling what still runs on it, and then the thread. A second call does nothing."""
+        """End the loop, cancelling what still runs on it, and then the thread. A second call does nothing.
+
+        What does not end within LAST_S seconds of its cancelling is left behind.
+        """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -57,10 +60,16 @@ class Background:
             for task in left:
                 if not task.cancelling():  # one that was cancelled before is ending in its own way
                     task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            if left:
+                # What does not let itself be cancelled, as a handler may not, is left behind with the loop.
+                self._loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+
+LAST_S = 5.0
+"""How long what was cancelled may take to end when the loop is ended: for a `finally` that writes, on a slow disk."""
 
 
 def check_may_block(name: str, instead: str) -> None:
