@@ -56,16 +56,36 @@ class Background:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                if not task.cancelling():  # one that was cancelled before is ending in its own way
-                    task.cancel()
-            if left:
-                # What does not let itself be cancelled, as a handler may not, is left behind with the loop.
-                self._loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
-            self._loop.close()
+            end(self._loop)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end as `asyncio.run` does, and `end` its loop, as that does not."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(coroutine)
+    finally:
+        asyncio.set_event_loop(None)
+        end(loop)
+
+
+def end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on a loop, and close it.
+
+    What does not let itself be cancelled within LAST_S seconds, as somebody's handler may not, is left behind.
+    """
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            if not task.cancelling():  # one that was cancelled before is ending in its own way
+                task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
 
 
 LAST_S = 5.0
