@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from duplexmock.core.call import LaneState
-from duplexmock.core.events import Side
+from duplexmock.core.events import Event, Side
 from duplexmock.core.rows import RowKind
 from duplexmock.core.steps import Step
 
@@ -54,6 +54,13 @@ class Move(NamedTuple):
     mark: Mark
     branch: tuple[int, ...] = ()
     opens: bool = False
+
+
+class Circle(NamedTuple):
+    """A round: the client says what `step` does, the server its answers, and what else it has `said` then."""
+
+    step: Step
+    said: tuple[Event, ...]
 
 
 class Node:
@@ -92,6 +99,32 @@ class Node:
     def server_says(self) -> tuple[Move, ...]:
         """Return what the server would say here, the first by preference."""
         return self._says(Side.SERVER)
+
+    @cached_property
+    def circle(self) -> Circle | None:
+        """Return the round that leads from here to here again, where that is all that a client's message can do."""
+        moves = self.hears.get(_CLIENT_MESSAGE, ())
+        if len(moves) != 1 or self.server_says:
+            return None
+        step, at, is_owing = moves[0].step, moves[0].rest, moves[0].step.answers is not None
+        if is_owing and moves[0].last is not self:
+            return None
+        said: list[Event] = []
+        while at is not self or is_owing:
+            moves = at.server_says
+            if len(moves) != 1 or len(said) == _CIRCLE or moves[0].delay_ns or moves[0].opens or moves[0].rest.is_over:
+                return None
+            if len(at.hears[moves[0].step.kind]) != 1 or (moves[0].step.owes is step) is not is_owing:
+                return None
+            if is_owing:
+                is_owing, at = False, moves[0].last
+            else:
+                event = moves[0].step.event
+                if event is None:
+                    return None
+                said.append(event)
+                at = moves[0].rest
+        return Circle(step, tuple(said))
 
     def waits(self, side: Side) -> bool:
         """Tell whether something that a side would say here has to wait for its time."""
@@ -198,4 +231,7 @@ def leads_to(move: Move, step: Step) -> bool:
 _CLIENT_MESSAGE, _SERVER_MESSAGE = int(RowKind.CLIENT_MESSAGE), int(RowKind.SERVER_MESSAGE)
 _HALF_CLOSE, _CANCEL = int(RowKind.CLIENT_HALF_CLOSE), int(RowKind.CANCEL)
 _SERVER_HEADER = int(RowKind.SERVER_HEADER)
+_CIRCLE = 100
+"""What a server says in a round that is looked up; longer ones are walked."""
+
 _ENDS = (_CANCEL, int(RowKind.SERVER_TRAILER), int(RowKind.RESET))

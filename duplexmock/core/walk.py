@@ -45,6 +45,11 @@ class Walk:
         return places[0], moves
 
     @property
+    def node(self) -> Node:
+        """Return where it is, by the first of the ways in which that can be told."""
+        return self.places[0][0]
+
+    @property
     def is_answered(self) -> bool:
         """Tell whether the server has said its header."""
         return self.places[0][0].server is not _IDLE

@@ -240,7 +240,7 @@ class Serving:
             mismatch = None  # by the test: whether the script would have been kept to cannot be told
         elif mismatch is not None:
             mismatch = replace(mismatch, entries=served.witness.entries_before(mismatch, found_at))
-        served.outcome = replace(self._outcome(served, mismatch), unreached=outcome.unreached, notes=outcome.notes)
+        served.outcome = self._outcome(served, mismatch, outcome.notes)
 
     def _raised(self, served: ServedCall, exc: BaseException) -> None:
         served.failed = exc
@@ -275,7 +275,8 @@ class Serving:
             if served.faulty is not None:
                 outcome = replace(served.faulty.judged(outcome), session=served.witness.session)
             if left_out := served.witness.left_out:
-                outcome = replace(outcome, notes=(*outcome.notes, f"{left_out} events in between were not kept"))
+                notes = (*outcome.notes, f"{left_out} events in between were not kept")
+                outcome = self._outcome(served, outcome.mismatch, notes)
             served.outcome = outcome
             if served.outcome.agreed:
                 self.agreed += 1
@@ -293,8 +294,10 @@ class Serving:
         self._ended(served)
         self._changed()
 
-    def _outcome(self, served: ServedCall, mismatch: Mismatch | None) -> Outcome:
-        return Outcome(served.number, served.method, Side.SERVER, served.witness.session, mismatch)
+    def _outcome(self, served: ServedCall, mismatch: Mismatch | None, notes: tuple[str, ...] = ()) -> Outcome:
+        # Made anew and not replaced: that would make the session, which takes longer than all else and few look at.
+        session = served.witness.session
+        return Outcome(served.number, served.method, Side.SERVER, session, mismatch, notes=notes)
 
     def _no_script(self, method: str) -> str:
         return f"No script answers {method}; this mock answers {', '.join(sorted(self._scripts)) or 'nothing'}."

@@ -249,3 +249,25 @@ def test_damage_is_told_with_its_place_and_what_was_read_before_it_is_shown(tmp_
         f"Error: {path}: entry 13: row 1: a row of kind 99 that is not as its kind demands; "
         "the file is damaged or was edited by hand\n"
     )
+
+
+def test_sessions_as_the_source_of_scripts(rich):
+    code, stdout, stderr = run("show", rich, "--as", "script", "--session", "3")
+    assert (code, stderr) == (0, "")
+    assert stdout == (
+        "# rich.duplex, as scripts: each allows what was recorded, and nothing else.\n"
+        "# Dicts need descriptors: Script(..., descriptors=...), or --descriptors where it is served.\n"
+        "\n"
+        "from duplexmock import Script, cancel, client\n"
+        "\n"
+        "session_3 = Script(\n"
+        '    "/other.Service/Method",\n'
+        '    client(b"abcde", cancel()),\n'
+        ")\n"
+    )
+
+
+def test_json_and_scripts_exclude_each_other(rich):
+    code, _, stderr = run("show", rich, "--as", "script", "--json")
+    assert code == 2
+    assert "Error: --json and --as script exclude each other." in stderr
