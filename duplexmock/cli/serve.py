@@ -26,7 +26,7 @@ from duplexmock.cli.running import (
 )
 from duplexmock.cli.scripts import found, ready_made
 from duplexmock.core.scriptplayer import Expect
-from duplexmock.net import address
+from duplexmock.net import address, background
 from duplexmock.net.address import Address
 from duplexmock.net.mocking import Mocking
 from duplexmock.net.serve import terms
@@ -122,7 +122,7 @@ def serve(
         ended=lambda call: run.ended(mocking, call),
     )
     raise_file_limit()
-    code = asyncio.run(run.until_over(mocking, listening))
+    code = background.run(run.until_over(mocking, listening))
     for text in tee.warnings if tee is not None else ():
         echo(f"warning: {text}", sys.stderr)
     serving = mocking.serving

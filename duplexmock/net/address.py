@@ -35,6 +35,8 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 def parse(text: str, what: str) -> Address:
     """Read `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; ScriptError, which begins with `what`, where it is none."""
+    if not isinstance(text, str):
+        raise ScriptError(f"{what} {text!r}: not HOST:PORT or unix:/path")
     if "\0" in text:
         raise ScriptError(f"{what} {text!r}: no address has a zero byte")
     scheme, separator, rest = text.partition(":")

@@ -44,7 +44,10 @@ class Background:
             raise
 
     def close(self) -> None:
-        """End the loop, cancelling what still runs on it, and then the thread. A second call does nothing."""
+        """End the loop, cancelling what still runs on it, and then the thread. A second call does nothing.
+
+        What does not end within LAST_S seconds of its cancelling is left behind.
+        """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -53,14 +56,40 @@ class Background:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                if not task.cancelling():  # one that was cancelled before is ending in its own way
-                    task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
-            self._loop.close()
+            end(self._loop)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end as `asyncio.run` does, and `end` its loop, as that does not."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(coroutine)
+    finally:
+        asyncio.set_event_loop(None)
+        end(loop)
+
+
+def end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on a loop, and close it.
+
+    What does not let itself be cancelled within LAST_S seconds, as somebody's handler may not, is left behind.
+    """
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            if not task.cancelling():  # one that was cancelled before is ending in its own way
+                task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+LAST_S = 5.0
+"""How long what was cancelled may take to end when the loop is ended: for a `finally` that writes, on a slow disk."""
 
 
 def check_may_block(name: str, instead: str) -> None:

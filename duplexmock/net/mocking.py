@@ -59,6 +59,8 @@ class Mocking:
         ended: Callable[[ServedCall], None] = lambda call: None,
     ) -> None:
         check_scripts(scripts)
+        if services not in ("served", "none"):
+            raise ScriptError(f"services={services!r}: reflection and health are 'served', or 'none'")
         self.descriptors = _described(scripts, descriptors)
         self.redaction = Redaction(redact)
         self._out = out

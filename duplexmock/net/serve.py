@@ -202,7 +202,9 @@ def serve(
 
 
 def terms(expect: Expect, timeout_s: float) -> ScriptTerms:
-    """Return how Scripts are played; ScriptError where the timeout is none."""
+    """Return how Scripts are played; ScriptError where the timeout is none, or nothing is to be expected so."""
+    if expect not in ("lanes", "order"):
+        raise ScriptError(f"expect={expect!r}: of a Script's peer is demanded 'lanes' or 'order'")
     if not timeout_s > 0:
         raise ScriptError(f"timeout {timeout_s:g}: not more than 0 seconds")
     return ScriptTerms(expect, round(min(timeout_s, _FOR_EVER_S) * 1e9))

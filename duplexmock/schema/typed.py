@@ -89,7 +89,7 @@ class Typed:
         try:
             return GetMessageClass(known)(**fields)
         except (TypeError, ValueError) as exc:
-            reason = " ".join(str(exc).split())
+            reason = _misfit(known, fields) or " ".join(str(exc).split())
             raise ScriptError(f"{self._method}: {shown(dict(fields))} is no {known.full_name}: {reason}") from exc
 
     def _serialized(self, message: Any) -> bytes:
@@ -98,6 +98,17 @@ class Typed:
         except EncodeError as exc:
             raise ScriptError(f"{self._method}: the message cannot be written: {' '.join(str(exc).split())}") from exc
         return serialized
+
+
+def _misfit(known: Descriptor, fields: Mapping[Any, Any]) -> str:
+    """Name the field that does not take what it is given, where protobuf names none; empty where that is not it."""
+    for name, given in fields.items():
+        if name in known.fields_by_name:
+            try:
+                GetMessageClass(known)(**{name: given})
+            except (TypeError, ValueError) as exc:
+                return f"its field {name} cannot be {shown(given)}: {' '.join(str(exc).split())}"
+    return ""
 
 
 def _full_name(message: Any) -> str | None:

@@ -2,6 +2,9 @@
 
 The failing call breaks off behind its first answer, where a retry policy of gRPC's does not try again by itself: the
 client has to know what to do. Calls of clients that say nothing end as they should.
+
+What it counts are the calls of the process: who serves `flaky` twice from Python goes on counting, and makes a Flaky of
+its own to begin afresh: `duplexmock.handler(METHOD, descriptors=CHAT)(Flaky().answer)`.
 """
 
 from itertools import count

@@ -1,4 +1,8 @@
-"""A chat room: what one client says, all others hear. A call is a place in the room; its half-close leaves it."""
+"""A chat room: what one client says, all others hear. A call is a place in the room; its half-close leaves it.
+
+`room` is one room in a process, though it be served twice; for another one make a Room:
+`duplexmock.handler(METHOD, descriptors=CHAT)(Room().join)`.
+"""
 
 from pathlib import Path
 from typing import Any

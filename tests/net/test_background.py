@@ -144,3 +144,23 @@ def test_what_blocks_is_refused_where_a_loop_runs(background):
             "play would block the event loop that runs here, and a server on it could never answer; "
             "there, await play_async(...)"
         )
+
+
+def test_close_does_not_wait_for_ever_for_what_does_not_let_itself_be_cancelled(monkeypatch):
+    monkeypatch.setattr("duplexmock.net.background.LAST_S", 0.01)
+    was_cancelled = threading.Event()
+
+    async def stubborn():
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                was_cancelled.set()
+
+    background = Background("test-loop")
+    future = background.start(stubborn())
+    background.run(name())
+    background.close()
+    assert was_cancelled.is_set()
+    assert not future.done()
+    assert "test-loop" not in [thread.name for thread in threading.enumerate()]

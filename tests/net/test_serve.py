@@ -387,3 +387,21 @@ def test_what_can_never_be_served_is_told_in_a_sentence() -> None:
         with pytest.raises(duplexmock.ScriptError) as raised:
             duplexmock.serve(*scripts, **more)  # type: ignore[arg-type]
         assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"expect": "strict"}, "expect='strict': of a Script's peer is demanded 'lanes' or 'order'"),
+        ({"services": "no"}, "services='no': reflection and health are 'served', or 'none'"),
+        ({"listen": 50051}, "listen 50051: not HOST:PORT or unix:/path"),
+    ],
+)
+def test_an_argument_that_is_none_of_those_there_are_is_refused(arguments: dict[str, Any], told: str) -> None:
+    @duplexmock.handler("/chat.ChatService/Chat")
+    async def silent(call: duplexmock.Call) -> None:
+        pass
+
+    with pytest.raises(duplexmock.ScriptError) as raised:
+        duplexmock.serve(silent, **arguments)
+    assert str(raised.value) == told
