@@ -434,8 +434,13 @@ class ServerEnd:
         self.server.ended(self)
         await turn()
 
+    def done(self) -> bool:
+        """Tell whether the handler has come to its end."""
+        return self.task is not None and self.task.done()
+
     def _returned(self, task: Any) -> None:
         self.server.returned(self)
+        self.line.ended()
         for callback in self.callbacks:
             callback()
 
