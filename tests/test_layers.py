@@ -7,6 +7,7 @@ TYPE_CHECKING, or as a name given to import_module.
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,7 +165,11 @@ def floor_of(room: str) -> int:
 
 def imports(source: str, module: str) -> list[Import]:
     """Return every import of a module, in functions and under conditions too; `from a import b` imports `a.b`."""
-    return list(_imports(ast.parse(source), module, for_types=False))
+    gc.disable()  # a finalizer that logs a traceback parses too, and CPython 3.11 minds that (python/cpython#106905)
+    try:
+        return list(_imports(ast.parse(source), module, for_types=False))
+    finally:
+        gc.enable()
 
 
 def _imports(node: ast.AST, module: str, *, for_types: bool) -> Iterator[Import]:

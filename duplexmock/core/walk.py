@@ -162,5 +162,5 @@ def _of(step: Step, owed: Owed) -> tuple[Step, Sequence[Message], int]:
 
 _IDLE = LaneState.IDLE
 
-_KEPT = 1_000
-"""Places that are kept: more of them are a script that fits everything."""
+_KEPT = 64
+"""Places that are kept: more of them are a script that fits everything, and each costs its look at what comes."""

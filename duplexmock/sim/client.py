@@ -194,9 +194,10 @@ class ClientEnd:
         elif kind == _TRAILER:
             assert isinstance(what, TrailerParts)
             code, text, metadata, _ = what
-            text = text if code else ""  # grpcio's core drops the details of OK
-            name = code_name(code)
-            self._end(AioRpcStatus(code, text, metadata, f"{name}:{text}" if code else ""))
+            if code:
+                self._end(AioRpcStatus(code, text, metadata, f"{code_name(code)}:{text}"))
+            else:
+                self._end(AioRpcStatus(code, "", metadata, ""))  # grpcio's core drops the details of OK
         elif kind == _RESET:
             self._broken(what)
         elif kind == ALL_READ and self.trailer is not None:
@@ -352,6 +353,7 @@ class ClientEnd:
             if not future.done():
                 future.set_result(None)
         self._waiting_for_end = []
+        self.line.ended()
 
     def _tell(self, status: Any) -> None:
         self._status = status

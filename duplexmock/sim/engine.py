@@ -41,8 +41,10 @@ class Engine:
         self.bounds = bounds
         self.trace: list[Step] = []
         self.log: Entries = []
-        self.lines: list[Line] = []
-        """The calls, by their numbers less 1."""
+        self.lines: dict[int, Line] = {}
+        """The calls by number, in the order of their making, less those that are over at both ends."""
+        self.calls = 0
+        """How many were made."""
         self.drains: list[Callable[[], None]] = []
         """What stops the servers."""
         self.handler_errors: list[tuple[int, BaseException]] = []
@@ -95,7 +97,7 @@ class Engine:
         can_burst = self._bursts < bounds.bursts and len(self._pending) + (TIMER in steps) > 1
         bursts = [step._replace(is_burst=True) for step in steps] if can_burst else []
         if self._spent[Kind.REFUSE] < bounds.refusals:
-            steps += [line.refuse_step for line in self.lines if line.can_refuse]
+            steps += [line.refuse_step for line in self.lines.values() if line.can_refuse]
         if bounds.has_faults and self._quiet is None:
             steps += self._faults()
         return steps + bursts
@@ -161,7 +163,7 @@ class Engine:
             for drain in self.drains:
                 drain()
             return
-        line = self.lines[step.call - 1]
+        line = self.lines[step.call]
         if kind is Kind.REFUSE:
             line.refuse()
         elif kind is Kind.CANCEL:
@@ -182,7 +184,7 @@ class Engine:
 
     def _faults(self) -> list[Step]:
         bounds, spent = self.bounds, self._spent
-        live = [line for line in self.lines if line.is_open]
+        live = [line for line in self.lines.values() if line.is_open]
         steps = []
         for kind, most in (
             (Kind.CANCEL, bounds.cancels),
@@ -204,7 +206,7 @@ class Engine:
             return
         if self.loop.ready:
             return  # a task polls for something; it is let run for as long as it likes
-        raise Deadlock(waiting_lines(self.loop, self.lines))
+        raise Deadlock(waiting_lines(self.loop, [*self.lines.values()]))
 
 
 _Pending = tuple[float, Step, Callable[[Any], None], Any]

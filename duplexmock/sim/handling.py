@@ -42,6 +42,7 @@ class Style(Enum):
 
 async def run(end: ServerEnd) -> None:
     """Run the handler of a call to its end, whatever that is."""
+    end.has_begun = True
     try:
         try:
             await _handle(end)

@@ -292,6 +292,9 @@ class AtServer(Protocol):
     def gone(self) -> None:
         """Take it that the client is gone."""
 
+    def done(self) -> bool:
+        """Tell whether its program has come to its end."""
+
 
 class Line:
     """One call: its two lanes, and the ends at which they are read and written.
@@ -306,8 +309,8 @@ class Line:
         self.method = method
         self.client = client
         self.server: AtServer | None = None
-        engine.lines.append(self)
-        number = self.number = len(engine.lines)
+        number = self.number = engine.calls = engine.calls + 1
+        engine.lines[number] = self
         of_client, of_server, self.refuse_step = _steps(number)
         self.client_lane = Lane(engine, number, _CLIENT_MESSAGE, of_client, self._to_server)
         self.server_lane = Lane(engine, number, _SERVER_MESSAGE, of_server, client.took)
@@ -315,6 +318,11 @@ class Line:
     def _to_server(self, kind: int, what: Any) -> None:
         if self.server is not None:
             self.server.took(kind, what)
+
+    def ended(self) -> None:
+        """Look, when one end has come to its end, whether that was the last one."""
+        if self.client.done() and (self.server is None or self.server.done()):
+            self.engine.lines.pop(self.number, None)
 
     # The client's doing
 

@@ -180,7 +180,7 @@ def _refusal(name: str, instead: str) -> Callable[..., NoReturn]:
 SPIN = 20_000
 """After so many steps the next thing happens although tasks are ready: one that polls with sleep(0) is never done."""
 
-_SWEEP = 1024
+_SWEEP = 64
 
 _DIAL = "use sim.aio_channel() and sim.aio_server(), and a stand-in for what is no gRPC"
 _PROCESS = "use a stand-in for what the process does"

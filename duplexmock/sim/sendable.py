@@ -17,6 +17,8 @@ INVALID = "Invalid metadata"
 
 def metadata_of(given: Any) -> Pairs:
     """Return metadata as it arrives: text where the key does not end in `-bin`; TypeError for what is neither."""
+    if not given:
+        return ()
     pairs: list[tuple[str, str | bytes]] = []
     for key, value in given:
         name = _text(key)
@@ -31,7 +33,7 @@ def metadata_of(given: Any) -> Pairs:
 
 def is_legal(metadata: Pairs) -> bool:
     """Tell whether HTTP/2 can carry it."""
-    return all(_KEY(key) and (isinstance(value, bytes) or _VALUE(value)) for key, value in metadata)
+    return not metadata or all(_KEY(key) and (isinstance(value, bytes) or _VALUE(value)) for key, value in metadata)
 
 
 def written(message: Any, serialize: Callable[[Any], Any] | None) -> bytes:

@@ -59,7 +59,7 @@ class Coroutines:
 
     def lost(self, end: ServerEnd, heard_all: bool, /) -> None:
         """Cancel the handler: at once where it has heard the half-close or is about to, else in the next turn."""
-        if heard_all:
+        if heard_all and end.has_begun:
             end.cancel()
         else:
             end.server.engine.loop.call_soon(end.cancel)
@@ -263,6 +263,7 @@ class ServerEnd:
         "compression",
         "deadline_s",
         "details",
+        "has_begun",
         "has_header",
         "has_status",
         "is_client_gone",
@@ -291,6 +292,7 @@ class ServerEnd:
         self.trailing_metadata: Any = ()
         self.compression: Any = None
         self.is_next_uncompressed = False
+        self.has_begun = False
         self.has_header = False
         self.is_header_begun = False
         self.has_status = False
@@ -434,8 +436,13 @@ class ServerEnd:
         self.server.ended(self)
         await turn()
 
+    def done(self) -> bool:
+        """Tell whether the handler has come to its end."""
+        return self.task is not None and self.task.done()
+
     def _returned(self, task: Any) -> None:
         self.server.returned(self)
+        self.line.ended()
         for callback in self.callbacks:
             callback()
 

@@ -226,7 +226,7 @@ class Simulation:
         """Return a line for each task that is not done, and each timer that has not gone off, now or at the end."""
         if self._left is not None:
             return self._left
-        loop, lines = self.engine.loop, self.engine.lines
+        loop, lines = self.engine.loop, [*self.engine.lines.values()]
         tasks = [waiting_line(task, lines) for task in loop.open_tasks()]
         timers = [f"  a timer at {timer.when():g} s: {timer!r}" for timer in loop.open_timers() if _is_bare(timer)]
         return (*tasks, *timers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +31,27 @@ class Once:
 
 def once(program: Program, backstop_s: float, bounds: Bounds = PLAIN, choices: Sequence[int] = ()) -> Once:
     """Run a program by these choices, and by the first option behind them."""
+    return _run(program, backstop_s, bounds, lambda number, _: choices[number] if number < len(choices) else 0)
+
+
+def at_random(program: Program, backstop_s: float, bounds: Bounds, chosen: random.Random) -> Once:
+    """Run a program by choices that are mostly the first option."""
+
+    def pick(_: int, options: int) -> int:
+        return 0 if chosen.random() < FIRST else chosen.randrange(options)
+
+    return _run(program, backstop_s, bounds, pick)
+
+
+FIRST = 0.6  # of a dozen choices a handful are others
+
+
+def _run(program: Program, backstop_s: float, bounds: Bounds, pick: Callable[[int, int], int]) -> Once:
     options: list[int] = []
 
     def choose(steps: Sequence[Any]) -> int:
         options.append(len(steps))
-        return choices[len(options) - 1] if len(options) <= len(choices) else 0
+        return pick(len(options) - 1, len(steps))
 
     with simulate(bounds=bounds, choose=choose, leaks=Leaks.ALLOW) as sim:
         acting = Acting(program, backstop_s)

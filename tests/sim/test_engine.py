@@ -334,4 +334,5 @@ def test_bounds_that_make_no_sense_are_refused(terms: dict[str, Any], text: str)
 def test_a_text_that_is_no_schedule_is_refused() -> None:
     with pytest.raises(ScriptError):
         simulate("what?")
-    assert Schedule.parse("") == simulate().schedule
+    with simulate() as sim:
+        assert sim.schedule == Schedule()

@@ -1,7 +1,7 @@
 """Programs on real grpc.aio and in sim: what grpcio did is among what sim can do, and equal where there is one outcome.
 
 Messages, statuses, details, metadata and exceptions of both sides are compared (acting.py). Sim is asked for the
-program's outcomes by all its choices, those with the fewest deviations first, until what grpcio did is among them. A
+program's outcomes by its choices, those with the fewest deviations first, until what grpcio did is among them. A
 program on which they differ is run again on grpcio: on a machine that is busy a pause of 30 ms may be outrun by a
 delivery, and then once in a while something happens that has to be a bug of sim to happen three times.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +20,13 @@ from duplexmock.sim.bounds import Bounds
 from tests.sim.acting import Observation
 from tests.sim.programs import Program, made, programs
 from tests.sim.real import Real
-from tests.sim.simulated import every, once
+from tests.sim.simulated import at_random, every, once
 
 SOAK = bool(os.environ.get("DUPLEXMOCK_SOAK"))
 PROGRAMS = 10_000 if SOAK else 250
 BATCH = 50
 BOUNDS = Bounds(bursts=1, refusals=1)
+WIDER = Bounds(bursts=2, refusals=1)
 MOST_RUNS = 3_000
 TRIES = 3
 
@@ -48,13 +50,14 @@ def backstop_of(program: Program) -> float:
 
 
 def is_reached(program: Program, backstop_s: float, observed: Observation) -> bool:
-    """Tell whether sim can do what was observed."""
+    """Tell whether sim can do what was observed: by few deviations, or by many that are found at random."""
     for number, run in enumerate(every(program, backstop_s, BOUNDS)):
         if run.observation == observed:
             return True
         if number == MOST_RUNS:
             break
-    return False
+    chosen = random.Random(0)
+    return any(at_random(program, backstop_s, WIDER, chosen).observation == observed for _ in range(MOST_RUNS))
 
 
 def has_one_outcome(program: Program) -> bool:

@@ -44,7 +44,7 @@ def read_all(path, alone_of=lambda sessions: sessions):
         sessions = tuple(fixture.sessions())
         alone = tuple(fixture.session(session.number) for session in alone_of(sessions))
         assert {session.connection for session in sessions} <= set(connections)
-        reader = show._reader(str(path), fixture, None)
+        reader = Reader(*show._known(str(path), fixture, None))
         if fixture.header.descriptors != HEADER.descriptors:  # whatever they say now, it is protobuf that reads them
             reader = Reader()
         for say in (show._text, show._json):
