@@ -322,7 +322,14 @@ class Line:
     def ended(self) -> None:
         """Look, when one end has come to its end, whether that was the last one."""
         if self.client.done() and (self.server is None or self.server.done()):
-            self.engine.lines.pop(self.number, None)
+            writer = self.client_lane.writer
+            if writer is None:
+                self._forget()
+            else:  # it may still be refused
+                writer.add_done_callback(self._forget)
+
+    def _forget(self, _: object = None) -> None:
+        self.engine.lines.pop(self.number, None)
 
     # The client's doing
 

@@ -13,12 +13,13 @@ import os
 import random
 from collections.abc import Iterator
 
+import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from duplexmock.sim.bounds import Bounds
 from tests.sim.acting import Observation
-from tests.sim.programs import Program, made, programs
+from tests.sim.programs import Act, Client, Handler, Program, made, programs
 from tests.sim.real import Real
 from tests.sim.simulated import at_random, every, once
 
@@ -108,6 +109,18 @@ def test_a_simulation_that_were_wrong_would_be_noticed(real: Real) -> None:
 
     assert is_reached(one, FOREVER_S, real.run(one, FOREVER_S))
     assert not is_reached(one, FOREVER_S, real.run(other, FOREVER_S))
+
+
+@pytest.mark.parametrize("intercepted", [False, True])
+def test_a_write_in_flight_can_lose_the_status_in_sim_too(intercepted: bool) -> None:
+    """As on grpcio, where a client is busy writing when the handler ends the call without having read."""
+    feed = tuple(Act("write", b"c%d" % number) for number in range(3))
+    client = Client(((Act("read_all"),),), feed, intercepted=intercepted)
+    program = Program("stream_stream", client, Handler((Act("abort", (grpc.StatusCode.ABORTED, "enough", ())),)))
+
+    codes = {run.observation.call[:2] for run in every(program, FOREVER_S, BOUNDS)}
+
+    assert codes == {(grpc.StatusCode.ABORTED, "enough"), (grpc.StatusCode.INTERNAL, "Internal error from Core")}
 
 
 def test_an_outcome_that_is_the_only_one_is_grpcios(real: Real) -> None:
