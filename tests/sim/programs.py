@@ -161,8 +161,8 @@ def _client(choose: Choose, kind: Kind) -> Client:
 def _hangs_on_turns(lanes: tuple[Acts, ...], handler: Acts) -> bool:
     """Tell whether a write follows a half-close, or may follow the status.
 
-    Behind interceptors a write passes through a queue, and whether such a one is refused hangs on the turns that asyncio
-    takes while the core is at work; sim lets all tasks come to rest before anything else happens.
+    Behind interceptors a write passes through a queue, and whether such a one is refused hangs on the turns that
+    asyncio takes while the core is at work; sim lets all tasks come to rest before anything else happens.
     """
     verbs = [[act.verb for act in lane] for lane in lanes]
     is_late = any("done_writing" in lane and "write" in lane[lane.index("done_writing") :] for lane in verbs)
