@@ -607,7 +607,7 @@ def test_the_time_that_is_left_is_known_on_both_sides(engine: Run) -> None:
     remaining, nothing = told(engine, handler, client)
     assert 0 < remaining <= 100
     assert nothing is None
-    assert 0 < seen[0] <= 100
+    assert 0 < seen[0] < 110  # grpcio rounds what it writes into the header up
     assert seen[1] is None
 
 
