@@ -52,10 +52,10 @@ from tests.playbook import recorded as session
 
 SEEDS = (1, 2, 3) if os.environ.get("DUPLEXMOCK_SOAK") else (1,)
 
-HOLD_S = 0.15
+HOLD_S = 0.25
 """What reacts at once may come as late where the machine is busy, and takes a program away for tens of milliseconds."""
 
-SHORT_HOLD_S = 0.1
+SHORT_HOLD_S = 0.15
 """Where there is a third probe, which holds five times as long, or the order is not what is looked at."""
 
 AT_A_TIME = 12
