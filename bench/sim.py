@@ -27,7 +27,7 @@ from bench.processes import BenchError
 from bench.rows import Row, Target, median_row, paired
 from duplexmock.sim.simulation import simulate
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))  # of the chat program, whose stubs are used
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "chat_app"))  # of the chat program, whose stubs are used
 from chat_app.chat_pb2 import ChatMessage
 from chat_app.chat_pb2_grpc import ChatServiceServicer, ChatServiceStub, add_ChatServiceServicer_to_server
 
