@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from duplexmock.core.learned import Needs
 
 
+FOR_EVER_S = 1e9
+"""What an infinite timeout or patience is: some thirty years."""
+
+
 class Ordered(Enum):
     """Whether a peer's event that comes too early is a mismatch; the value says why not, in a report."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from duplexmock.errors import ScriptError
@@ -69,6 +69,19 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     finally:
         asyncio.set_event_loop(None)
         end(loop)
+
+
+def run_blocking(name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run the coroutine of a function `name`, the blocking form of `{name}_async`, and return its result.
+
+    ScriptError, and no coroutine is made, where an event loop runs on this thread.
+    """
+    check_may_block(name, f"{name}_async(...)")
+    background = Background(f"duplexmock-{name.replace('_', '-')}")
+    try:
+        return background.run(make())
+    finally:
+        background.close()
 
 
 def end(loop: asyncio.AbstractEventLoop) -> None:

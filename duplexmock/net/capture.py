@@ -21,7 +21,7 @@ from duplexmock.net.address import Address
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.driver import Driver, LiveStream
 from duplexmock.net.recording import Finished, Recording
-from duplexmock.play.stream import Stream
+from duplexmock.play.stream import LONG_NS, Stream
 from duplexmock.store.index import ENDINGS
 from duplexmock.wire.tap import Tap
 
@@ -117,12 +117,12 @@ class _Passing:
             elif client.lost is not None:
                 await server.send([Cancel(ErrorCode.CANCEL)])
                 return
-            rows = await client.receive(self._clock.now_ns() + _LONG_NS)
+            rows = await client.receive(self._clock.now_ns() + LONG_NS)
 
     async def server(self, server: Stream, client: Stream, has_header: bool) -> bool:
         """Pass on what the server says, to the end of the call; tell whether it was ended, and not lost."""
         while not self.is_over:
-            rows = await server.receive(self._clock.now_ns() + _LONG_NS)
+            rows = await server.receive(self._clock.now_ns() + LONG_NS)
             if rows:
                 await self._pass(rows, client, has_header)
             elif server.lost is not None:
@@ -142,6 +142,3 @@ class _Passing:
         if row[0] == RowKind.CLIENT_HEADER:
             return (row[0], self._number, row[2], self._connection, row[4])
         return (row[0], self._number, *row[2:])
-
-
-_LONG_NS = 3_600_000_000_000

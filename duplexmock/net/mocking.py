@@ -23,7 +23,6 @@ from duplexmock.play.handler import Handler
 from duplexmock.play.serving import DEFAULT_TERMS, ScriptTerms, ServedCall, Serving
 from duplexmock.schema.script import Script
 from duplexmock.store.redact import Redaction
-from duplexmock.wire.limits import Config
 
 if TYPE_CHECKING:
     from duplexmock.core.faults import Fault
@@ -70,7 +69,7 @@ class Mocking:
         self._target = ""
         self._faults: Faults | None = None
         if faults:
-            from duplexmock.play.faulty import WINDOW_BYTES, Faults
+            from duplexmock.play.faulty import Faults
 
             self._faults = Faults(faults, Side.SERVER, self._clock, terms.timeout_ns)
         own: dict[str, Handler] = {}
@@ -89,9 +88,7 @@ class Mocking:
             heard=self._heard,
             ended=ended,
         )
-        config = None
-        if self._faults is not None and self._faults.withholds:
-            config = Config(stream_window_bytes=WINDOW_BYTES)
+        config = None if self._faults is None else self._faults.config
         self._server = Server(self.serving, self._clock, config, name="the mock", gone=self._gone)
 
     @property

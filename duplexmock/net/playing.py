@@ -13,22 +13,21 @@ from duplexmock.core.outcome import Outcome
 from duplexmock.core.scriptplayer import ScriptPlayer
 from duplexmock.errors import ScriptError
 from duplexmock.net import address
-from duplexmock.net.background import Background, check_may_block
+from duplexmock.net.background import run_blocking
 from duplexmock.net.client import Client
 from duplexmock.net.clock import MonotonicClock
 from duplexmock.net.replay import Outcomes, with_arguments_of
 from duplexmock.net.serve import terms
 from duplexmock.play.running import Speaking, run
 from duplexmock.report.summary import tally
+from duplexmock.schema.given import given
 from duplexmock.schema.script import Script
-from duplexmock.wire.limits import Config
 
 if TYPE_CHECKING:
     from duplexmock.core.faults import Fault
     from duplexmock.core.scriptplayer import Expect
     from duplexmock.play.faulty import Faults
     from duplexmock.play.serving import ScriptTerms
-    from duplexmock.schema.descriptors import Descriptors
     from duplexmock.schema.sources import Source
 
 
@@ -77,12 +76,7 @@ def play_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes:
     Blocks until all calls have ended; otherwise as `play_client_async`, and with its arguments. Raises ScriptError as
     that does, and where an event loop runs on this thread.
     """
-    check_may_block("play_client", "play_client_async(...)")
-    background = Background("duplexmock-play-client")
-    try:
-        return background.run(play())
-    finally:
-        background.close()
+    return run_blocking("play_client", play)
 
 
 class _Stage:
@@ -99,19 +93,17 @@ class _Stage:
         self.outcomes: list[Outcome] = []
         self._played: list[Script] = []
         self._clock = MonotonicClock()
-        self._descriptors = _given(descriptors)
+        self._descriptors = given(descriptors)
         self._terms = terms
         self._authority = str(target)
         for script in scripts:
             script.prepared(Side.CLIENT, self._descriptors)  # what cannot be played is told before anything is said
         self._faults: Faults | None = None
-        config = None
         if faults:
-            from duplexmock.play.faulty import WINDOW_BYTES, Faults
+            from duplexmock.play.faulty import Faults
 
             self._faults = Faults(faults, Side.CLIENT, self._clock, terms.timeout_ns)
-            config = Config(stream_window_bytes=WINDOW_BYTES) if self._faults.withholds else None
-        self.client = Client(target, self._clock, config=config)
+        self.client = Client(target, self._clock, config=None if self._faults is None else self._faults.config)
 
     async def play(self, script: Script) -> None:
         """Play one call to its end."""
@@ -153,15 +145,7 @@ class _Stage:
         lines: list[str] = []
         for script, outcome in zip(self._played, self.outcomes, strict=True):
             if not outcome.agreed:
-                known = _given(script.descriptors) or self._descriptors
+                known = given(script.descriptors) or self._descriptors
                 reader = Reader() if known is None else Reader(known)
                 lines += [*failed_lines(script.name, outcome, reader), ""]
         return "\n".join((*lines, *counted.unfired, str(counted)))
-
-
-def _given(source: Source | None) -> Descriptors | None:
-    if source is None:
-        return None
-    from duplexmock.schema.sources import given
-
-    return given(source)

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from duplexmock.core.events import Side
 from duplexmock.core.outcome import Outcome
+from duplexmock.core.terms import FOR_EVER_S
 from duplexmock.errors import DuplexmockError, MismatchError, ScriptError
 from duplexmock.net import address
 from duplexmock.net.address import Address
-from duplexmock.net.background import Background, check_may_block
+from duplexmock.net.background import run_blocking
 from duplexmock.net.block import Block, check_grace
 from duplexmock.net.server import Server
 from duplexmock.net.stage import Stage
 from duplexmock.play.plan import Options
+from duplexmock.schema.given import given
 from duplexmock.store.header import Expect
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from duplexmock.net.capture import Capture
     from duplexmock.net.driver import LiveStream
     from duplexmock.play.repertoire import Part
-    from duplexmock.schema.descriptors import Descriptors
     from duplexmock.schema.sources import Source
 
 P = ParamSpec("P")
@@ -222,7 +223,7 @@ def replay(
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     listening = address.parse(listen, "listen")
     check_grace(grace_s)
-    known = _given(descriptors)
+    known = given(descriptors)
     missed = None if capture is None else capture.take
     stage = partial(
         Stage,
@@ -266,7 +267,7 @@ async def replay_client_async(
     options = Options(expect, order, speed, metadata or {}, sessions, methods, repeat, timeout_s)
     to = address.parse_target(target, "target")
     paths = [path] if isinstance(path, str | Path) else path
-    known = _given(descriptors)
+    known = given(descriptors)
     with Stage(paths, Side.CLIENT, options, descriptors=known, ignore=ignore, bind=bind, faults=faults) as stage:
         await perform(stage, to)
         return Outcomes([outcome for _, outcome in stage.play.outcomes], stage.report())
@@ -304,12 +305,7 @@ def replay_client(play: Callable[[], Coroutine[Any, Any, Outcomes]]) -> Outcomes
     Blocks until all calls have ended; otherwise as `replay_client_async`, and with its arguments. Raises ScriptError as
     that does, and where an event loop runs on this thread.
     """
-    check_may_block("replay_client", "replay_client_async(...)")
-    background = Background("duplexmock-replay-client")
-    try:
-        return background.run(play())
-    finally:
-        background.close()
+    return run_blocking("replay_client", play)
 
 
 async def perform(
@@ -321,7 +317,7 @@ async def perform(
     """
     from duplexmock.net.client import Client
 
-    client = Client(target, stage.clock, min(patience_s, _FOR_EVER_S), stage.config)
+    client = Client(target, stage.clock, min(patience_s, FOR_EVER_S), stage.config)
 
     async def opened(part: Part) -> LiveStream:
         stream = await client.open(part)
@@ -334,15 +330,3 @@ async def perform(
         raise group.exceptions[0] from None
     finally:
         client.close()
-
-
-def _given(source: Source | None) -> Descriptors | None:
-    if source is None:
-        return None
-    from duplexmock.schema.sources import given
-
-    return given(source)
-
-
-_FOR_EVER_S = 1e9
-"""What an infinite patience is: some thirty years."""

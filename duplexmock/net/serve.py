@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from duplexmock.core.terms import FOR_EVER_S
 from duplexmock.errors import MismatchError, ScriptError
 from duplexmock.net import address
 from duplexmock.net.address import Address
@@ -207,14 +208,10 @@ def terms(expect: Expect, timeout_s: float) -> ScriptTerms:
         raise ScriptError(f"expect={expect!r}: of a Script's peer is demanded 'lanes' or 'order'")
     if not timeout_s > 0:
         raise ScriptError(f"timeout {timeout_s:g}: not more than 0 seconds")
-    return ScriptTerms(expect, round(min(timeout_s, _FOR_EVER_S) * 1e9))
+    return ScriptTerms(expect, round(min(timeout_s, FOR_EVER_S) * 1e9))
 
 
 def _told(call: ServedCall, raised: BaseException) -> str:
     """Return what a handler has raised, with its traceback."""
     where = "".join(traceback.format_exception(raised)).rstrip()
     return f"{call.name} has raised, on call {call.number} of {call.method}:\n{where}"
-
-
-_FOR_EVER_S = 1e9
-"""What an infinite timeout is: some thirty years."""

@@ -124,11 +124,7 @@ class Stage:
     @property
     def config(self) -> Config | None:
         """Return what connections are to be like, where faults want them otherwise than they are."""
-        if self.faults is None or not self.faults.withholds:
-            return None
-        from duplexmock.play.faulty import WINDOW_BYTES
-
-        return Config(stream_window_bytes=WINDOW_BYTES)
+        return None if self.faults is None else self.faults.config
 
     def unplayed(self) -> list[Unplayed]:
         """Return the sessions that no call took."""

@@ -35,6 +35,7 @@ from duplexmock.core.status import Code, Status, code_name
 from duplexmock.errors import MismatchError, ProtocolError, ScriptError
 from duplexmock.play.ending import Pairs, ending
 from duplexmock.play.ending import metadata as pairs
+from duplexmock.play.stream import LONG_NS
 
 if TYPE_CHECKING:
     from duplexmock.play.handler import Handler
@@ -334,7 +335,7 @@ async def _run(handler: Handler, call: Call) -> BaseException | None:
     try:
         while not (task.done() or call.cancelled):
             now_ns, deadline_ns = clock.now_ns(), call._deadline_ns
-            rows = await stream.receive(now_ns + _LONG_NS if deadline_ns is None else deadline_ns)
+            rows = await stream.receive(now_ns + LONG_NS if deadline_ns is None else deadline_ns)
             if rows:
                 call._took(rows)
             elif stream.was_ended:
@@ -422,4 +423,3 @@ def _is_function(message: Any) -> bool:
 
 _CLIENT_MESSAGE, _HALF_CLOSE = int(RowKind.CLIENT_MESSAGE), int(RowKind.CLIENT_HALF_CLOSE)
 _CANCEL, _DAMAGED = int(RowKind.CANCEL), int(RowKind.DAMAGED)
-_LONG_NS = 3_600_000_000_000

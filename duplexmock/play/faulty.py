@@ -29,20 +29,18 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.outcome import Mismatch, Outcome
 from duplexmock.core.rows import Row
 from duplexmock.errors import ScriptError
+from duplexmock.play.around import Around
 from duplexmock.play.firing import Firing
 from duplexmock.play.hearing import Hearing
 from duplexmock.play.saying import Saying
+from duplexmock.wire.limits import DEFAULT_WINDOW_BYTES, Config
 
 if TYPE_CHECKING:
-    from duplexmock.core.connection import Connection
     from duplexmock.core.session import Session
     from duplexmock.play.stream import Clock, Stream
 
 PATIENCE_NS = 10_000_000_000
 """How long a peer may take to end a call that a fault has left open."""
-
-WINDOW_BYTES = 65_535
-"""The window that calls are given where one is to be withheld: HTTP/2's default, which no call can be given less of."""
 
 
 def read(faults: Sequence[str | Fault], side: Side) -> tuple[Fault, ...]:
@@ -70,9 +68,13 @@ class Faults:
         self.fired = [0] * len(self.faults)
 
     @property
-    def withholds(self) -> bool:
-        """Tell whether one of them withholds a window: then calls are to be given WINDOW_BYTES only."""
-        return any(fault.name in ("no-window", "slow") for fault in self.faults)
+    def config(self) -> Config | None:
+        """Return what connections are to be like where a window is withheld.
+
+        Calls are given HTTP/2's default then, which no call can be given less of.
+        """
+        withholds = any(fault.name in ("no-window", "slow") for fault in self.faults)
+        return Config(stream_window_bytes=DEFAULT_WINDOW_BYTES) if withholds else None
 
     def around(self, stream: Stream, number: int) -> Faulty:
         """Return the stream of a call with the faults around it; `number` counts the calls of the play, from 1."""
@@ -83,11 +85,11 @@ class Faults:
         return [_unfired(fault) for fault, times in zip(self.faults, self.fired, strict=True) if not times]
 
 
-class Faulty:
+class Faulty(Around):
     """The live end of one call, with faults around it: a Stream, as play/stream.py has it."""
 
     def __init__(self, stream: Stream, faults: Faults, number: int) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._faults = faults
         self._clock = faults.clock
         self._number = number
@@ -115,21 +117,6 @@ class Faulty:
             return _ENDED
         return None if self._hearing.incoming or self._hearing.pending else self._stream.lost
 
-    @property
-    def is_refused(self) -> bool:
-        """Tell whether the call was refused unprocessed."""
-        return self._stream.is_refused
-
-    @property
-    def connection(self) -> Connection:
-        """Return the connection that it runs on."""
-        return self._stream.connection
-
-    @property
-    def stream_id(self) -> int:
-        """Return the stream that it has there."""
-        return self._stream.stream_id
-
     async def send(self, events: Sequence[Any]) -> None:
         """Say these, and do what faults have done in their place; returns when that is done."""
         async with self._turn_to_say:
@@ -156,22 +143,10 @@ class Faulty:
         self._woken = True
         self._stream.wake()
 
-    async def drained(self) -> None:
-        """Wait until little of what was said waits for the peer's windows."""
-        await self._stream.drained()
-
-    def hold(self) -> None:
-        """Give the peer no more window."""
-        self._stream.hold()
-
     def release(self) -> None:
         """Give the peer window again, where no fault withholds it."""
         if not self._hearing.is_withheld:
             self._stream.release()
-
-    def close(self) -> None:
-        """Give up what is still open of the call."""
-        self._stream.close()
 
     # For who plays the call
 

@@ -7,17 +7,16 @@ of it or so many messages. `push` says a message past what is kept.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duplexmock.core.events import LAST_WORDS, ServerHeader, ServerMessage, ServerTrailer
 from duplexmock.core.metadata import GRPC_ANSWER, Metadata
+from duplexmock.play.around import Around
 
 if TYPE_CHECKING:
     from duplexmock.core.acts import Wrong
-    from duplexmock.core.connection import Connection
     from duplexmock.core.lanes import Loss, Parting
-    from duplexmock.core.rows import Row
     from duplexmock.core.status import Status
     from duplexmock.play.stream import Stream
 
@@ -28,7 +27,7 @@ class _Deed(NamedTuple):
     what: Loss | Parting | Wrong
 
 
-class Held:
+class Held(Around):
     """The server's end of one call.
 
     `is_held` tells whether it keeps what is said, `has_ended` whether a last word was said, and `was_ended` whether
@@ -36,32 +35,17 @@ class Held:
     """
 
     def __init__(self, stream: Stream, is_held: bool = False) -> None:
+        super().__init__(stream)
         self.is_held = is_held
         self.has_header = False
         self.has_ended = False
         self.was_ended = False
-        self._stream = stream
         self._kept: deque[Any] = deque()
 
     @property
     def lost(self) -> str | None:
         """Say why the connection went away, or that the call was ended."""
         return "ended by the test" if self.was_ended else self._stream.lost
-
-    @property
-    def is_refused(self) -> bool:
-        """Tell whether the call was refused unprocessed."""
-        return self._stream.is_refused
-
-    @property
-    def connection(self) -> Connection:
-        """Return the connection that it runs on."""
-        return self._stream.connection
-
-    @property
-    def stream_id(self) -> int:
-        """Return the stream that it has there."""
-        return self._stream.stream_id
 
     @property
     def kept(self) -> int:
@@ -115,26 +99,6 @@ class Held:
             self._kept.append(_Deed(what))
         else:
             await self._stream.do(what)
-
-    def receive(self, until_ns: int) -> Awaitable[Sequence[Row]]:
-        """Return what has come."""
-        return self._stream.receive(until_ns)
-
-    def wake(self) -> None:
-        """Let `receive` return."""
-        self._stream.wake()
-
-    async def drained(self) -> None:
-        """Wait until little of what was said waits for the peer's windows."""
-        await self._stream.drained()
-
-    def hold(self) -> None:
-        """Give the peer no more window."""
-        self._stream.hold()
-
-    def release(self) -> None:
-        """Give the peer window again."""
-        self._stream.release()
 
     def close(self) -> None:
         """Give up what is still open of the call, and what was kept."""

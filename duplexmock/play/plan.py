@@ -17,7 +17,7 @@ from duplexmock.core.metadata import Metadata
 from duplexmock.core.method import is_chosen
 from duplexmock.core.order import Order
 from duplexmock.core.session import Session
-from duplexmock.core.terms import Ordered, Terms
+from duplexmock.core.terms import FOR_EVER_S, Ordered, Terms
 from duplexmock.errors import FixtureError, ScriptError
 from duplexmock.play.repertoire import Reading, Source
 from duplexmock.store.fixture import Fixture, misfit
@@ -157,7 +157,7 @@ def terms(
         gate if own_needs is None else own_needs.gate,
         need if peer_needs is None else peer_needs.demand,
         options.speed,
-        round(min(options.timeout_s or DEFAULT_TIMEOUT_S, _FOR_EVER_S) * 1e9),
+        round(min(options.timeout_s or DEFAULT_TIMEOUT_S, FOR_EVER_S) * 1e9),
         options.timeout_s is not None,
         own_needs,
         peer_needs,
@@ -217,7 +217,3 @@ def metadata_value(key: str, text: str) -> str | bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as exc:
         raise ScriptError(f"metadata {key}={text}: the value of a -bin key is written in base64") from exc
-
-
-_FOR_EVER_S = 1e9
-"""What an infinite timeout is: some thirty years."""

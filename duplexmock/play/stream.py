@@ -76,5 +76,8 @@ class Answering(Protocol):
         """Answer a call that has come in, to its end."""
 
 
+LONG_NS = 3_600_000_000_000
+"""What a `receive` waits for at the most where nothing else bounds it: an hour, and then it is asked again."""
+
 Prepare = Callable[[Sequence[Event]], Sequence[Any]]
 """Makes a lane ready to be sent, once for all plays of it; slices of the result go to `Stream.send`."""

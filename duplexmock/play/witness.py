@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from duplexmock.core.events import SERVER_EVENTS, side_of
 from duplexmock.core.history import Arrived, History
 from duplexmock.core.rows import Row, RowKind, row_of
+from duplexmock.play.around import Around
 
 if TYPE_CHECKING:
     from duplexmock.core.acts import Wrong
-    from duplexmock.core.connection import Connection
     from duplexmock.core.lanes import Loss, Parting
     from duplexmock.core.outcome import Mismatch
     from duplexmock.core.session import Session
@@ -39,20 +39,20 @@ Heard = Callable[[int, Sequence[Row]], None]
 """Is told of rows, in their order, and when they were seen."""
 
 
-class Witness:
+class Witness(Around):
     """The live end of call `number`; `first` are the rows that have come on it already, its header among them.
 
     `told` is called with all rows, the peer's and ours, when they are seen.
     """
 
     def __init__(self, stream: Stream, clock: Clock, number: int, first: Sequence[Row], told: Heard) -> None:
+        super().__init__(stream)
         self.number = number
         self.left_out = self.rows = 0
         self.weight = 0
         self.heard_messages = self.said_messages = 0
         self.half_closed = False
         self.has_ended = False
-        self._stream = stream
         self._clock = clock
         self._told = told
         self._begun: list[tuple[int, Sequence[Row]]] = []
@@ -67,21 +67,6 @@ class Witness:
     def lost(self) -> str | None:
         """Say why the connection went away."""
         return None if self._first else self._stream.lost
-
-    @property
-    def is_refused(self) -> bool:
-        """Tell whether the call was refused unprocessed."""
-        return self._stream.is_refused
-
-    @property
-    def connection(self) -> Connection:
-        """Return the connection that it runs on."""
-        return self._stream.connection
-
-    @property
-    def stream_id(self) -> int:
-        """Return the stream that it has there."""
-        return self._stream.stream_id
 
     def session(self) -> Session:
         """Return what has taken place so far; where `left_out` is more than 0, so many events of it are missing."""
@@ -137,26 +122,6 @@ class Witness:
         if rows:
             self._note(self._clock.now_ns(), rows)
         return rows
-
-    def wake(self) -> None:
-        """Let `receive` return."""
-        self._stream.wake()
-
-    async def drained(self) -> None:
-        """Wait until little of what was said waits for the peer's windows."""
-        await self._stream.drained()
-
-    def hold(self) -> None:
-        """Give the peer no more window."""
-        self._stream.hold()
-
-    def release(self) -> None:
-        """Give the peer window again."""
-        self._stream.release()
-
-    def close(self) -> None:
-        """Give up what is still open of the call."""
-        self._stream.close()
 
     def _runs(self) -> Iterator[tuple[int, Sequence[Row]]]:
         # Copies, because another thread may ask.

@@ -67,7 +67,7 @@ class Duplex:
         self._run = run
         self._asked = asked
         self._fixture = fixture
-        self._stand_ins: list[StandIn | Served] = []
+        self._stand_ins: list[StandIn] = []
         self._failures: list[Exception] = []
         self._to_keep: list[Callable[[], None]] = []
         self._is_over = False
@@ -257,7 +257,7 @@ class Duplex:
 
     # What stands
 
-    def _latest(self) -> StandIn | Served:
+    def _latest(self) -> StandIn:
         __tracebackhide__ = True
         return self._stand_ins[-1] if self._stand_ins else self._replay(self._asked)
 

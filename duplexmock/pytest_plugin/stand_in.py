@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from duplexmock.errors import MismatchError, ScriptError
 from duplexmock.pytest_plugin.channels import Channels, check_asyncio
@@ -43,7 +43,7 @@ class Standing(Protocol):
 
 
 class StandIn:
-    """A server that a test dials, as `duplex.replay` and `duplex.record` return it; a context manager of both kinds.
+    """A server that a test dials, as `duplex` returns it; a context manager of both kinds.
 
     Without `with` it is settled when the test is over. A verdict that is not as expected is a MismatchError; where the
     block or the test raises something itself, that is its note.
@@ -87,6 +87,7 @@ class StandIn:
 
     def settle(self, exc: BaseException | None = None) -> None:
         """End, and raise the verdict; `exc` is what the test has raised. A second call does nothing."""
+        __tracebackhide__ = True
         if not self._is_settled:
             self._is_settled = True
             try:
@@ -101,7 +102,7 @@ class StandIn:
             await self._channels.close_async()
             await asyncio.to_thread(self.settle, exc)
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -111,7 +112,7 @@ class StandIn:
         except MismatchError as verdict:
             raise verdict.with_traceback(None) from None  # what led to it is in its text, and not in our code
 
-    async def __aenter__(self) -> StandIn:
+    async def __aenter__(self) -> Self:
         __tracebackhide__ = True
         check_asyncio("async with", "with")
         return self

@@ -30,6 +30,7 @@ from duplexmock.core.source import imports, said_text, script_source, script_tex
 from duplexmock.core.steps import PlainCodec
 from duplexmock.core.words import check_are_parts, client, server
 from duplexmock.errors import MismatchError, ScriptError
+from duplexmock.schema.given import given
 from duplexmock.schema.payload import plain
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Script:
         """Turn what was recorded into a script, to be generalised: dicts of fields with descriptors, else bytes."""
         from duplexmock.schema.recorded import parts_of
 
-        return cls(session.method, *parts_of(session, _read(descriptors)), descriptors=descriptors)
+        return cls(session.method, *parts_of(session, given(descriptors)), descriptors=descriptors)
 
     def language(self, descriptors: Descriptors | None = None) -> Language:
         """Return what it allows; `descriptors` count where it has none. ScriptError for messages that cannot be."""
@@ -144,7 +145,7 @@ class Script:
             return Language(self.method, self.parts, PlainCodec(plain))
         from duplexmock.schema.messages import Messages
 
-        known = _read(own)
+        known = given(own)
         if known is None:
             known = _of_messages(self.parts)
         if known is not None:
@@ -163,14 +164,6 @@ class Script:
                 return (f"descriptors={literal(str(self.descriptors))}",)
             case _:
                 return ()
-
-
-def _read(source: Source | None) -> Descriptors | None:
-    if source is None:
-        return None
-    from duplexmock.schema.sources import given
-
-    return given(source)
 
 
 def _of_messages(parts: Sequence[Part]) -> Descriptors | None:

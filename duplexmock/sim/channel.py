@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from grpc import _compression
 from grpc._cython import cygrpc
-from grpc.aio import _base_call, _base_channel, _call, _interceptor
+from grpc.aio import _base_channel, _call, _interceptor
 
 from duplexmock.sim.client import ClientEnd
 from duplexmock.sim.lanes import Line, turn
@@ -91,110 +91,6 @@ class Dialer:
                 await server.changed(None)
 
 
-class SimChannel(_base_channel.Channel):  # type: ignore[misc]
-    """A channel of a simulation; everything that a grpc.aio.Channel has."""
-
-    def __init__(self, dialer: Dialer, interceptors: Sequence[Any]) -> None:
-        self._dialer = dialer
-        self._interceptors: dict[type, list[Any]] = {kind: [] for kind in _KINDS}
-        for interceptor in interceptors:
-            kinds = [kind for kind in _KINDS if isinstance(interceptor, kind)]
-            if not kinds:
-                names = " or ".join(kind.__name__ for kind in _KINDS)
-                raise ValueError(f"Interceptor {interceptor} must be {names}. ")
-            self._interceptors[kinds[0]].append(interceptor)
-        self._calls: list[ref[Any]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: types.TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self, grace: float | None = None) -> None:
-        """Take no more calls, and cancel those that are open, after so many virtual seconds."""
-        if self._dialer.is_closed:
-            return
-        if grace and grace < 0:
-            raise ValueError(f"grace must be non-negative, got {grace}.")
-        self._dialer.is_closed = True
-        calls = [call for each in self._calls if (call := each()) is not None]
-        if grace:
-            ends = [self._dialer.engine.loop.create_task(_ended(call)) for call in calls if not call.done()]
-            if ends:
-                await asyncio.wait(ends, timeout=grace)
-        for call in calls:
-            call.cancel()
-        self._calls.clear()
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """Return whether there is a server."""
-        return self._dialer.state()
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait until the state is another one."""
-        await self._dialer.change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """Wait until there is a server."""
-        await turn()
-        while (state := self.get_state()) is not grpc.ChannelConnectivity.READY:
-            await self.wait_for_state_change(state)
-
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryUnary:
-        """Return what makes calls of this method."""
-        return UnaryUnary(self, self._dialer, method, request_serializer, response_deserializer)
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryStream:
-        """Return what makes calls of this method."""
-        return UnaryStream(self, self._dialer, method, request_serializer, response_deserializer)
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> StreamUnary:
-        """Return what makes calls of this method."""
-        return StreamUnary(self, self._dialer, method, request_serializer, response_deserializer)
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> StreamStream:
-        """Return what makes calls of this method."""
-        return StreamStream(self, self._dialer, method, request_serializer, response_deserializer)
-
-    def _chain(self, kind: type) -> list[Any]:
-        return self._interceptors[kind]
-
-    def _began(self, call: Any) -> Any:
-        """Remember a call, to cancel it when the channel is closed."""
-        calls = self._calls
-        if len(calls) >= _SWEEP:
-            calls[:] = [each for each in calls if (known := each()) is not None and not known.done()]
-        calls.append(ref(call))
-        return call
-
-
 class _Method:
     """One method of a channel: how its messages are read and written, and which interceptors see its calls."""
 
@@ -204,11 +100,9 @@ class _Method:
     intercepted_class: Any
     interceptor_class: Any
 
-    def __init__(
-        self, channel: SimChannel, dialer: Dialer, method: str, serialize: Serialize, deserialize: Deserialize
-    ) -> None:
+    def __init__(self, channel: SimChannel, method: str, serialize: Serialize, deserialize: Deserialize) -> None:
         self.channel = channel
-        self.dialer = dialer
+        self.dialer = channel.dialer
         self.method = method.encode()
         self.serialize = serialize
         self.deserialize = deserialize
@@ -274,7 +168,44 @@ class _Innermost:
     intercept_stream_stream = _intercept
 
 
-class UnaryUnary(_Method, _base_channel.UnaryUnaryMultiCallable):  # type: ignore[misc]
+class _Asked(_Method):
+    """A method whose client says one message."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        """Begin a call."""
+        return self.begin(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class _Streamed(_Method):
+    """A method whose client says messages, of an iterator or one by one."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        """Begin a call."""
+        return self.begin(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class UnaryUnary(_Asked, _base_channel.UnaryUnaryMultiCallable):  # type: ignore[misc]
     """Makes unary-unary calls."""
 
     __slots__ = ()
@@ -282,21 +213,8 @@ class UnaryUnary(_Method, _base_channel.UnaryUnaryMultiCallable):  # type: ignor
     intercepted_class = _interceptor.InterceptedUnaryUnaryCall
     interceptor_class = _interceptor.UnaryUnaryClientInterceptor
 
-    def __call__(
-        self,
-        request: Any,
-        *,
-        timeout: float | None = None,
-        metadata: Any = None,
-        credentials: Any = None,
-        wait_for_ready: bool | None = None,
-        compression: Any = None,
-    ) -> _base_call.UnaryUnaryCall:
-        """Begin a call."""
-        return self.begin(request, timeout, metadata, credentials, wait_for_ready, compression)
 
-
-class UnaryStream(_Method, _base_channel.UnaryStreamMultiCallable):  # type: ignore[misc]
+class UnaryStream(_Asked, _base_channel.UnaryStreamMultiCallable):  # type: ignore[misc]
     """Makes unary-stream calls."""
 
     __slots__ = ()
@@ -304,21 +222,8 @@ class UnaryStream(_Method, _base_channel.UnaryStreamMultiCallable):  # type: ign
     intercepted_class = _interceptor.InterceptedUnaryStreamCall
     interceptor_class = _interceptor.UnaryStreamClientInterceptor
 
-    def __call__(
-        self,
-        request: Any,
-        *,
-        timeout: float | None = None,
-        metadata: Any = None,
-        credentials: Any = None,
-        wait_for_ready: bool | None = None,
-        compression: Any = None,
-    ) -> _base_call.UnaryStreamCall:
-        """Begin a call."""
-        return self.begin(request, timeout, metadata, credentials, wait_for_ready, compression)
 
-
-class StreamUnary(_Method, _base_channel.StreamUnaryMultiCallable):  # type: ignore[misc]
+class StreamUnary(_Streamed, _base_channel.StreamUnaryMultiCallable):  # type: ignore[misc]
     """Makes stream-unary calls."""
 
     __slots__ = ()
@@ -326,20 +231,8 @@ class StreamUnary(_Method, _base_channel.StreamUnaryMultiCallable):  # type: ign
     intercepted_class = _interceptor.InterceptedStreamUnaryCall
     interceptor_class = _interceptor.StreamUnaryClientInterceptor
 
-    def __call__(
-        self,
-        request_iterator: Any = None,
-        timeout: float | None = None,
-        metadata: Any = None,
-        credentials: Any = None,
-        wait_for_ready: bool | None = None,
-        compression: Any = None,
-    ) -> _base_call.StreamUnaryCall:
-        """Begin a call."""
-        return self.begin(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
 
-
-class StreamStream(_Method, _base_channel.StreamStreamMultiCallable):  # type: ignore[misc]
+class StreamStream(_Streamed, _base_channel.StreamStreamMultiCallable):  # type: ignore[misc]
     """Makes stream-stream calls."""
 
     __slots__ = ()
@@ -347,17 +240,90 @@ class StreamStream(_Method, _base_channel.StreamStreamMultiCallable):  # type: i
     intercepted_class = _interceptor.InterceptedStreamStreamCall
     interceptor_class = _interceptor.StreamStreamClientInterceptor
 
-    def __call__(
-        self,
-        request_iterator: Any = None,
-        timeout: float | None = None,
-        metadata: Any = None,
-        credentials: Any = None,
-        wait_for_ready: bool | None = None,
-        compression: Any = None,
-    ) -> _base_call.StreamStreamCall:
-        """Begin a call."""
-        return self.begin(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+def makes(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method of a channel, as generated stubs call it, that makes what `kind` is of a method's name."""
+
+    def make(
+        self: Any,
+        method: str,
+        request_serializer: Serialize = None,
+        response_deserializer: Deserialize = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        """Return what makes calls of this method."""
+        return kind(self, method, request_serializer, response_deserializer)
+
+    return make
+
+
+class SimChannel(_base_channel.Channel):  # type: ignore[misc]
+    """A channel of a simulation; everything that a grpc.aio.Channel has."""
+
+    def __init__(self, dialer: Dialer, interceptors: Sequence[Any]) -> None:
+        self.dialer = dialer
+        self._interceptors: dict[type, list[Any]] = {kind: [] for kind in _KINDS}
+        for interceptor in interceptors:
+            kinds = [kind for kind in _KINDS if isinstance(interceptor, kind)]
+            if not kinds:
+                names = " or ".join(kind.__name__ for kind in _KINDS)
+                raise ValueError(f"Interceptor {interceptor} must be {names}. ")
+            self._interceptors[kinds[0]].append(interceptor)
+        self._calls: list[ref[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: types.TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Take no more calls, and cancel those that are open, after so many virtual seconds."""
+        if self.dialer.is_closed:
+            return
+        if grace and grace < 0:
+            raise ValueError(f"grace must be non-negative, got {grace}.")
+        self.dialer.is_closed = True
+        calls = [call for each in self._calls if (call := each()) is not None]
+        if grace:
+            ends = [self.dialer.engine.loop.create_task(_ended(call)) for call in calls if not call.done()]
+            if ends:
+                await asyncio.wait(ends, timeout=grace)
+        for call in calls:
+            call.cancel()
+        self._calls.clear()
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Return whether there is a server."""
+        return self.dialer.state()
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Wait until the state is another one."""
+        await self.dialer.change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Wait until there is a server."""
+        await turn()
+        while (state := self.get_state()) is not grpc.ChannelConnectivity.READY:
+            await self.wait_for_state_change(state)
+
+    unary_unary = makes(UnaryUnary)
+    unary_stream = makes(UnaryStream)
+    stream_unary = makes(StreamUnary)
+    stream_stream = makes(StreamStream)
+
+    def _chain(self, kind: type) -> list[Any]:
+        return self._interceptors[kind]
+
+    def _began(self, call: Any) -> Any:
+        """Remember a call, to cancel it when the channel is closed."""
+        calls = self._calls
+        if len(calls) >= _SWEEP:
+            calls[:] = [each for each in calls if (known := each()) is not None and not known.done()]
+        calls.append(ref(call))
+        return call
 
 
 async def _ended(call: Any) -> None:

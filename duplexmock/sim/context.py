@@ -148,7 +148,7 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Return what grpcio returns on a plaintext connection."""
-        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
+        return auth_context()
 
     def time_remaining(self) -> float | None:
         """Return the virtual seconds until the deadline, or None."""
@@ -165,6 +165,11 @@ class SimContext(grpc.aio.ServicerContext):  # type: ignore[misc]
     def cancelled(self) -> bool:
         """Tell whether the status code that was set is CANCELLED."""
         return self._end.code == Code.CANCELLED
+
+
+def auth_context() -> dict[str, Iterable[bytes]]:
+    """Return what grpcio's contexts have on a plaintext connection."""
+    return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
 
 
 def _number(code: Any) -> int:

@@ -14,97 +14,10 @@ from typing import Any, Self
 import grpc
 from grpc import _channel
 
-from duplexmock.sim.channel import Dialer
+from duplexmock.sim.channel import Dialer, makes
 from duplexmock.sim.client import ClientEnd
 from duplexmock.sim.sync_call import Deserialize, Serialize, SyncCall, serialized
 from duplexmock.sim.turns import Turns
-
-
-class SyncChannel(grpc.Channel):  # type: ignore[misc]
-    """A channel of a simulation; everything that a grpc.Channel has."""
-
-    def __init__(self, dialer: Dialer, turns: Turns) -> None:
-        self._dialer = dialer
-        self._turns = turns
-        self._open: list[ClientEnd] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
-        """Tell the channel's state, as it is."""
-        callback(self._dialer.state())
-
-    def unsubscribe(self, callback: Callable[[Any], None]) -> None:
-        """Forget a callback, of which nothing was kept."""
-
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryUnary:
-        """Return what makes calls of this method."""
-        return UnaryUnary(self, method, request_serializer, response_deserializer)
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryStream:
-        """Return what makes calls of this method."""
-        return UnaryStream(self, method, request_serializer, response_deserializer)
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> StreamUnary:
-        """Return what makes calls of this method."""
-        return StreamUnary(self, method, request_serializer, response_deserializer)
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Serialize = None,
-        response_deserializer: Deserialize = None,
-        _registered_method: bool | None = False,
-    ) -> StreamStream:
-        """Return what makes calls of this method."""
-        return StreamStream(self, method, request_serializer, response_deserializer)
-
-    def close(self) -> None:
-        """Take no more calls, and cancel those that are open."""
-        self._dialer.is_closed = True
-        for end in self._open:
-            if not end.done():
-                end.cancel("Channel closed!")
-        self._open.clear()
-
-    def check_open(self) -> None:
-        """Raise ValueError where the channel is closed, with grpcio's text for calls that block."""
-        if self._dialer.is_closed:
-            raise ValueError("Cannot invoke RPC on closed channel!")
-
-    def begin(self, method: str, timeout: float | None, waits: bool | None, deserialize: Deserialize) -> Begun:
-        """Begin a call; ValueError where the channel is closed."""
-        if self._dialer.is_closed:
-            raise ValueError("Cannot invoke RPC: Channel closed!")
-        deadline_s = None if timeout is None else self._dialer.engine.loop.now_s + timeout
-        end = self._dialer.call(method.encode(), deadline_s, None, waits)
-        if len(self._open) >= _SWEEP:
-            self._open = [each for each in self._open if not each.done()]
-        self._open.append(end)
-        return end, SyncCall(end, self._turns, deserialize)
-
 
 Begun = tuple[ClientEnd, SyncCall]
 
@@ -261,6 +174,57 @@ class StreamStream(_Method, grpc.StreamStreamMultiCallable):  # type: ignore[mis
         speak = call.speak(iter(request_iterator), self._serialize)
         call.begin(end.initiate_stream_stream(tuple(metadata or ()), speak))
         return call
+
+
+class SyncChannel(grpc.Channel):  # type: ignore[misc]
+    """A channel of a simulation; everything that a grpc.Channel has."""
+
+    def __init__(self, dialer: Dialer, turns: Turns) -> None:
+        self._dialer = dialer
+        self._turns = turns
+        self._open: list[ClientEnd] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = False) -> None:
+        """Tell the channel's state, as it is."""
+        callback(self._dialer.state())
+
+    def unsubscribe(self, callback: Callable[[Any], None]) -> None:
+        """Forget a callback, of which nothing was kept."""
+
+    unary_unary = makes(UnaryUnary)
+    unary_stream = makes(UnaryStream)
+    stream_unary = makes(StreamUnary)
+    stream_stream = makes(StreamStream)
+
+    def close(self) -> None:
+        """Take no more calls, and cancel those that are open."""
+        self._dialer.is_closed = True
+        for end in self._open:
+            if not end.done():
+                end.cancel("Channel closed!")
+        self._open.clear()
+
+    def check_open(self) -> None:
+        """Raise ValueError where the channel is closed, with grpcio's text for calls that block."""
+        if self._dialer.is_closed:
+            raise ValueError("Cannot invoke RPC on closed channel!")
+
+    def begin(self, method: str, timeout: float | None, waits: bool | None, deserialize: Deserialize) -> Begun:
+        """Begin a call; ValueError where the channel is closed."""
+        if self._dialer.is_closed:
+            raise ValueError("Cannot invoke RPC: Channel closed!")
+        deadline_s = None if timeout is None else self._dialer.engine.loop.now_s + timeout
+        end = self._dialer.call(method.encode(), deadline_s, None, waits)
+        if len(self._open) >= _SWEEP:
+            self._open = [each for each in self._open if not each.done()]
+        self._open.append(end)
+        return end, SyncCall(end, self._turns, deserialize)
 
 
 def _response(call: SyncCall) -> Any:

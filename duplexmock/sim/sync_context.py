@@ -11,6 +11,7 @@ import grpc
 from grpc._cython import cygrpc
 
 from duplexmock.core.status import Code
+from duplexmock.sim.context import auth_context
 from duplexmock.sim.turns import Turns
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class SyncContext(grpc.ServicerContext):  # type: ignore[misc]
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Return what grpcio returns on a plaintext connection."""
-        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
+        return auth_context()
 
     def set_compression(self, compression: Any) -> None:
         """Accept it: nothing is compressed here."""
