@@ -224,7 +224,7 @@ class Duplex:
                 self._failures.append(failure)
 
     def settle(self, exc: BaseException | None) -> None:
-        """Settle what the test has left open, and keep what it has recorded if all is well.
+        """Settle what the test has left open.
 
         Raises the first failure, with the others in its notes; none where `exc` is given, which has them as notes.
         """
@@ -236,9 +236,6 @@ class Duplex:
             except Exception as failure:
                 self._failures.append(failure)
         self._is_over = True
-        if exc is None and not self._failures:
-            for keep in self._to_keep:
-                keep()
         failures, self._failures = self._failures, []
         for each_failure in failures:
             if exc is not None:
@@ -247,6 +244,11 @@ class Duplex:
                 failures[0].add_note(str(each_failure))
         if failures and exc is None:
             raise failures[0]
+
+    def keep(self) -> None:
+        """Keep what the test has recorded, which has passed; FixtureError where that cannot be done."""
+        for keep in self._to_keep:
+            keep()
 
     def close(self) -> None:
         """End what still runs, without a verdict."""

@@ -20,7 +20,7 @@ from duplexmock.pytest_plugin.marker import NAME, asked_by
 from duplexmock.pytest_plugin.naming import fixture_of, given
 from duplexmock.pytest_plugin.report import lines
 from duplexmock.pytest_plugin.run import RUN, Run
-from duplexmock.pytest_plugin.settling import DUPLEX, in_its_loop, settle
+from duplexmock.pytest_plugin.settling import DUPLEX, in_its_loop, keep, settle
 from duplexmock.pytest_plugin.simulated import duplex_sim as duplex_sim
 from duplexmock.pytest_plugin.simulated import pytest_pyfunc_call as pytest_pyfunc_call
 
@@ -163,10 +163,14 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     return report
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Note tests that did not run to their end: they may have fixtures that nobody knows of."""
+    """Keep what a test has recorded that has passed, whatever else may say that it has not: a strict xfail, for one.
+
+    Note tests that did not run to their end: they may have fixtures that nobody knows of.
+    """
     report = yield
+    keep(item, report)
     if report.outcome == "skipped" and _uses_duplex(item):
         item.config.stash[RUN].left_out.add(f"{item.nodeid} did not run to its end")
     return report

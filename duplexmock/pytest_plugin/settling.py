@@ -43,6 +43,18 @@ def settle(item: pytest.Item, exc: BaseException | None) -> None:
         raise pytest.fail.Exception(text, pytrace=False) from None
 
 
+def keep(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Keep what a test has recorded whose report says that it has passed; where that cannot be done, it has failed."""
+    duplex = item.stash.get(DUPLEX, None)
+    if duplex is None or report.when != "call" or report.outcome != "passed":
+        return
+    try:
+        duplex.keep()
+    except DuplexmockError as failure:
+        report.outcome = "failed"
+        report.longrepr = str(failure)
+
+
 @contextmanager
 def in_its_loop(item: pytest.Item) -> Iterator[None]:
     """Have a test that is a coroutine settled by itself: its channels, and a server of its own, live in its loop."""

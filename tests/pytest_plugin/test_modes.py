@@ -174,6 +174,21 @@ def test_a_recording_is_kept_only_if_its_test_has_passed(project: Project, mode:
     assert not (project.path / "fixtures").exists()
 
 
+@pytest.mark.parametrize("mode", ["once", "new", "rewrite"])
+def test_a_recording_is_not_kept_of_a_test_that_was_to_fail(project: Project, mode: str) -> None:
+    project.test(SERVED + "\n    @pytest.mark.xfail(strict=True)" + CHAT.format(count=3, served=1))
+    assert project.run(f"--duplexmock-record={mode}").parseoutcomes() == {"failed": 1}
+    assert not (project.path / "fixtures").exists()
+
+
+def test_a_recording_that_cannot_be_kept_fails_its_test(project: Project) -> None:
+    project.test(served())
+    (project.path / "fixtures").write_text("a file")
+    result = project.run("--duplexmock-record=once")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["*/fixtures/tests/test_chat/test_chat.duplex: the recording cannot be kept: *"])
+
+
 def test_a_test_that_makes_no_call_has_nothing_to_record(project: Project) -> None:
     project.test(SERVED + "\n    def test_chat(duplex):\n        duplex.target\n")
     result = project.run("--duplexmock-record=once")
